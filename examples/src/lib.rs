@@ -1,0 +1,1 @@
+//! The examples are the binaries beside this file.

@@ -1,0 +1,1 @@
+//! The macros of `requite`; use them through that crate.

@@ -1,0 +1,1 @@
+//! What users of `requite` test with, and we too.

@@ -1,0 +1,1 @@
+//! Request/reply over NATS JetStream that runs a request once.

@@ -1,0 +1,1 @@
+//! The tests that cross crate borders are the targets beside this file.
