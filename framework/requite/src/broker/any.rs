@@ -1,0 +1,97 @@
+//! Either broker, chosen at run time: dispatch by `match`, so that no call allocates for being abstract.
+
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+
+use super::{Broker, Event, Message, Outgoing, SendError, ServerFacts, Subscription, jetstream, simulated};
+use crate::protocol::time::Moment;
+
+/// A connection to the real broker or to a simulated one.
+#[derive(Clone, Debug)]
+pub(crate) enum AnyBroker {
+    JetStream(jetstream::Connection),
+    Simulated(simulated::Connection),
+}
+
+/// A subscription on either.
+pub(crate) enum AnySubscription {
+    JetStream(jetstream::Inbox),
+    Simulated(simulated::Inbox),
+}
+
+impl Broker for AnyBroker {
+    type Subscription = AnySubscription;
+
+    async fn publish(&self, message: Outgoing) -> Result<(), SendError> {
+        match self {
+            Self::JetStream(it) => it.publish(message).await,
+            Self::Simulated(it) => it.publish(message).await,
+        }
+    }
+
+    async fn request(&self, message: Outgoing, within: Duration) -> Result<Message, SendError> {
+        match self {
+            Self::JetStream(it) => it.request(message, within).await,
+            Self::Simulated(it) => it.request(message, within).await,
+        }
+    }
+
+    async fn subscribe(&self, subject: String) -> Result<AnySubscription, SendError> {
+        match self {
+            Self::JetStream(it) => it.subscribe(subject).await.map(AnySubscription::JetStream),
+            Self::Simulated(it) => it.subscribe(subject).await.map(AnySubscription::Simulated),
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        match self {
+            Self::JetStream(it) => it.is_connected(),
+            Self::Simulated(it) => it.is_connected(),
+        }
+    }
+
+    fn events(&self) -> broadcast::Receiver<Event> {
+        match self {
+            Self::JetStream(it) => it.events(),
+            Self::Simulated(it) => it.events(),
+        }
+    }
+
+    fn server(&self) -> ServerFacts {
+        match self {
+            Self::JetStream(it) => it.server(),
+            Self::Simulated(it) => it.server(),
+        }
+    }
+
+    fn new_inbox(&self) -> String {
+        match self {
+            Self::JetStream(it) => it.new_inbox(),
+            Self::Simulated(it) => it.new_inbox(),
+        }
+    }
+
+    async fn connect_again(&self, name: &str) -> Result<Self, crate::ConnectError> {
+        match self {
+            Self::JetStream(it) => it.connect_again(name).await.map(Self::JetStream),
+            Self::Simulated(it) => it.connect_again(name).await.map(Self::Simulated),
+        }
+    }
+
+    fn now(&self) -> Moment {
+        match self {
+            Self::JetStream(it) => it.now(),
+            Self::Simulated(it) => it.now(),
+        }
+    }
+}
+
+impl Subscription for AnySubscription {
+    async fn next(&mut self) -> Option<Message> {
+        match self {
+            Self::JetStream(it) => it.next().await,
+            Self::Simulated(it) => it.next().await,
+        }
+    }
+}

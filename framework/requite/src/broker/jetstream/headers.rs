@@ -1,0 +1,57 @@
+//! Headers of a message. A thin wrapper, because every message passes here and a copy would be paid twice per call.
+
+use std::str::FromStr;
+
+use async_nats::{HeaderMap, HeaderName, HeaderValue};
+
+/// Headers of a message; empty by default.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Headers(Option<HeaderMap>);
+
+impl Headers {
+    pub(super) fn from_nats(headers: Option<HeaderMap>) -> Self {
+        Self(headers)
+    }
+
+    pub(super) fn into_nats(self) -> Option<HeaderMap> {
+        self.0
+    }
+
+    /// Adds a header with a name of ours. A value that cannot be one (line ends) is left out: such values come from
+    /// outside, and a header is never worth a panic.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        if let Ok(value) = HeaderValue::from_str(&value.into()) {
+            self.0.get_or_insert_with(HeaderMap::new).insert(HeaderName::from_static(name), value);
+        }
+        self
+    }
+
+    /// The first value of a header.
+    pub(crate) fn first(&self, name: &'static str) -> Option<&str> {
+        self.0.as_ref()?.get(HeaderName::from_static(name)).map(HeaderValue::as_str)
+    }
+
+    /// The last value of a header: where a server appends, the last is its own.
+    pub(crate) fn last(&self, name: &'static str) -> Option<&str> {
+        self.0.as_ref()?.get_last(HeaderName::from_static(name)).map(HeaderValue::as_str)
+    }
+
+    /// Every name with its values.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
+        self.0
+            .iter()
+            .flat_map(HeaderMap::iter)
+            .map(|(name, values)| (name.as_ref(), values.iter().map(HeaderValue::as_str).collect()))
+    }
+
+    /// Appends a value under any name; used to rebuild headers that were stored. Refused values are left out.
+    pub(crate) fn append(&mut self, name: &str, value: &str) {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_str(name), HeaderValue::from_str(value)) {
+            self.0.get_or_insert_with(HeaderMap::new).append(name, value);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.as_ref().is_none_or(HeaderMap::is_empty)
+    }
+}

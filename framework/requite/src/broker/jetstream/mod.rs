@@ -1,0 +1,205 @@
+//! The real broker: one connection to nats-server through `async_nats`, and nothing above plain NATS messages.
+//!
+//! The only module that names `async_nats`.
+
+use std::{sync::Arc, time::Duration};
+
+use async_nats::{
+    Client, ConnectErrorKind, Request, StatusCode, client::PublishErrorKind, client::RequestErrorKind,
+};
+use futures_util::StreamExt;
+use tokio::sync::broadcast;
+
+use super::{Broker, Event, Message, Outgoing, SendError, ServerFacts, Subscription};
+use crate::{ConnectError, protocol::time::Moment};
+
+pub(crate) mod clock;
+pub(crate) mod headers;
+mod options;
+
+pub(crate) use async_nats::Subject;
+pub(crate) use options::Settings;
+
+use headers::Headers;
+
+/// Events that a slow listener may lag behind before it misses some; it then treats itself as reconnected.
+const EVENT_BACKLOG: usize = 256;
+
+/// A connection to nats-server.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    client: Client,
+    events: broadcast::Sender<Event>,
+    settings: Arc<Settings>,
+}
+
+impl Connection {
+    /// Connects; `name` is what the server shows for this connection.
+    pub(crate) async fn connect(settings: Arc<Settings>, name: &str) -> Result<Self, ConnectError> {
+        let (events, _) = broadcast::channel(EVENT_BACKLOG);
+        let options = settings.options(name).await?.event_callback({
+            let events = events.clone();
+            // The first `Connected` comes before anybody can have subscribed, so every one that is heard is a
+            // reconnect.
+            move |event| {
+                if let Some(event) = translate(event) {
+                    // Nobody listening is no error: a client without pending calls.
+                    let _ = events.send(event);
+                }
+                std::future::ready(())
+            }
+        });
+        let client = options.connect(settings.servers()).await.map_err(|error| {
+            let server = settings.shown();
+            match error.kind() {
+                ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                    ConnectError::Unauthorized { server, text: error.to_string() }
+                }
+                ConnectErrorKind::Tls => ConnectError::Tls { server, text: error.to_string() },
+                _ => ConnectError::Unreachable { server, text: error.to_string() },
+            }
+        })?;
+        Ok(Self { client, events, settings })
+    }
+
+    /// The client underneath, for users who share the connection.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    fn send_error(&self, kind: PublishErrorKind) -> SendError {
+        match kind {
+            PublishErrorKind::MaxPayloadExceeded => SendError::TooLarge { max: self.client.max_payload() },
+            _ => SendError::Closed,
+        }
+    }
+}
+
+impl Broker for Connection {
+    type Subscription = Inbox;
+
+    async fn publish(&self, message: Outgoing) -> Result<(), SendError> {
+        let Outgoing { subject, reply, headers, payload } = message;
+        let sent = match (reply, headers.into_nats()) {
+            (Some(reply), Some(headers)) => {
+                self.client.publish_with_reply_and_headers(subject, reply, headers, payload).await
+            }
+            (Some(reply), None) => self.client.publish_with_reply(subject, reply, payload).await,
+            (None, Some(headers)) => self.client.publish_with_headers(subject, headers, payload).await,
+            (None, None) => self.client.publish(subject, payload).await,
+        };
+        sent.map_err(|error| self.send_error(error.kind()))
+    }
+
+    async fn request(&self, message: Outgoing, within: Duration) -> Result<Message, SendError> {
+        let mut request = Request::new().payload(message.payload).timeout(Some(within));
+        if let Some(headers) = message.headers.into_nats() {
+            request = request.headers(headers);
+        }
+        match self.client.send_request(message.subject, request).await {
+            Ok(message) => Ok(from_nats(message)),
+            Err(error) => Err(match error.kind() {
+                RequestErrorKind::NoResponders => SendError::NoResponders,
+                RequestErrorKind::TimedOut => SendError::TimedOut,
+                RequestErrorKind::MaxPayloadExceeded => {
+                    SendError::TooLarge { max: self.client.max_payload() }
+                }
+                _ => SendError::Closed,
+            }),
+        }
+    }
+
+    async fn subscribe(&self, subject: String) -> Result<Inbox, SendError> {
+        self.client.subscribe(subject).await.map(Inbox).map_err(|_| SendError::Closed)
+    }
+
+    fn is_connected(&self) -> bool {
+        self.client.connection_state() == async_nats::connection::State::Connected
+    }
+
+    fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    fn server(&self) -> ServerFacts {
+        let info = self.client.server_info();
+        ServerFacts {
+            id: info.server_id,
+            version: info.version,
+            clustered: info.cluster.is_some(),
+            max_payload: self.client.max_payload(),
+        }
+    }
+
+    fn new_inbox(&self) -> String {
+        self.client.new_inbox()
+    }
+
+    async fn connect_again(&self, name: &str) -> Result<Self, ConnectError> {
+        Self::connect(Arc::clone(&self.settings), name).await
+    }
+
+    fn now(&self) -> Moment {
+        clock::now()
+    }
+}
+
+/// A subscription; dropping it unsubscribes.
+pub(crate) struct Inbox(async_nats::Subscriber);
+
+impl Subscription for Inbox {
+    async fn next(&mut self) -> Option<Message> {
+        self.0.next().await.map(from_nats)
+    }
+}
+
+fn from_nats(message: async_nats::Message) -> Message {
+    Message {
+        subject: message.subject,
+        reply: message.reply,
+        headers: Headers::from_nats(message.headers),
+        status: message.status.filter(|it| *it != StatusCode::OK).map(|it| it.as_u16()),
+        description: message.description,
+        payload: message.payload,
+    }
+}
+
+/// The events that decide something; the others are for logs and stay with `async_nats`.
+fn translate(event: async_nats::Event) -> Option<Event> {
+    match event {
+        async_nats::Event::Connected => Some(Event::Reconnected),
+        async_nats::Event::Disconnected => Some(Event::Disconnected),
+        async_nats::Event::SlowConsumer(_) => Some(Event::Overrun),
+        async_nats::Event::Closed => Some(Event::Closed),
+        async_nats::Event::ServerError(async_nats::ServerError::AuthorizationViolation) => {
+            Some(Event::Unauthorized { text: "authorization violation".into() })
+        }
+        async_nats::Event::ServerError(async_nats::ServerError::Other(text)) => denied_subject(&text)
+            .map(|subject| Event::Denied { subject: subject.into() })
+            .or_else(|| text.contains("uthentication").then_some(Event::Unauthorized { text })),
+        _ => None,
+    }
+}
+
+/// The subject in `Permissions Violation for Publish to "…"`.
+fn denied_subject(text: &str) -> Option<&str> {
+    let rest = text
+        .strip_prefix("Permissions Violation for ")
+        .or_else(|| text.strip_prefix("permissions violation for "))?;
+    rest.split_once('"')?.1.split('"').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::denied_subject;
+
+    #[test]
+    fn the_denied_subject_is_read_from_the_servers_text() {
+        assert_eq!(denied_subject("Permissions Violation for Publish to \"a.b\""), Some("a.b"));
+        assert_eq!(
+            denied_subject("Permissions Violation for Subscription to \"a.>\" using queue \"q\""),
+            Some("a.>")
+        );
+        assert_eq!(denied_subject("Stale Connection"), None);
+    }
+}

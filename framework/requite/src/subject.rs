@@ -1,0 +1,337 @@
+//! The only place that formats or parses a subject.
+//!
+//! `framework/PROTOCOL.md` section 2 lists every subject with who publishes and who reads it.
+
+use crate::name::{Instance, Name, RequestId};
+
+/// The names of one service in one namespace: its streams and every subject that belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServiceSubjects {
+    namespace: Name,
+    service: Name,
+}
+
+/// The token of the setup message's caller: starts with `-`, so no caller can have it.
+pub(crate) const SETUP: &str = "-setup";
+/// The token of the method that cancels; no method can have it.
+pub(crate) const CANCEL: &str = "-cancel";
+
+impl ServiceSubjects {
+    pub(crate) fn new(namespace: &Name, service: &Name) -> Self {
+        Self { namespace: namespace.clone(), service: service.clone() }
+    }
+
+    pub(crate) fn service(&self) -> &Name {
+        &self.service
+    }
+
+    pub(crate) fn request_stream(&self) -> String {
+        format!("{}_REQ_{}", self.namespace, self.service)
+    }
+
+    pub(crate) fn record_stream(&self) -> String {
+        format!("{}_OUT_{}", self.namespace, self.service)
+    }
+
+    pub(crate) fn dead_letter_stream(&self) -> String {
+        format!("{}_DEAD_{}", self.namespace, self.service)
+    }
+
+    /// What the request stream captures for one method: exactly three more tokens, caller and id.
+    pub(crate) fn requests(&self, method: &str) -> String {
+        format!("{}.req.{}.{method}.*.*.*", self.namespace, self.service)
+    }
+
+    pub(crate) fn request(&self, method: &Name, caller: &Name, id: &RequestId) -> String {
+        format!("{}.req.{}.{method}.{caller}.{}", self.namespace, self.service, id.as_str())
+    }
+
+    /// Any method of the service: asks whether the service has a stream at all.
+    pub(crate) fn any_request(&self) -> String {
+        format!("{}.req.{}.>", self.namespace, self.service)
+    }
+
+    /// The message that gives a consumer its first settled sequence.
+    pub(crate) fn setup_request(&self, method: &str, run: &Instance) -> String {
+        format!("{}.req.{}.{method}.{SETUP}.{run}.0", self.namespace, self.service)
+    }
+
+    /// Where a worker writes a record; the stream stores it as [`Self::record`].
+    pub(crate) fn record_put(&self, secret: &str, caller: &str, id: &str) -> String {
+        format!("{}.put.{secret}.out.{}.{caller}.{id}", self.namespace, self.service)
+    }
+
+    pub(crate) fn record(&self, caller: &str, id: &str) -> String {
+        format!("{}.out.{}.{caller}.{id}", self.namespace, self.service)
+    }
+
+    /// The subjects of the record stream, before its transform.
+    pub(crate) fn records_put(&self, secret: &str) -> Vec<String> {
+        ["out", "pgr", "chk"]
+            .iter()
+            .map(|kind| format!("{}.put.{secret}.{kind}.{}.*.*.*", self.namespace, self.service))
+            .collect()
+    }
+
+    /// Source and destination of the record stream's transform.
+    pub(crate) fn record_transform(&self, secret: &str) -> (String, String) {
+        (format!("{}.put.{secret}.>", self.namespace), format!("{}.>", self.namespace))
+    }
+
+    /// The secret in the source of a record stream's transform.
+    pub(crate) fn secret_of_transform<'a>(&self, source: &'a str) -> Option<&'a str> {
+        source.strip_prefix(self.namespace.as_str())?.strip_prefix(".put.")?.strip_suffix(".>")
+    }
+
+    /// Source and destination of the republish that carries records to the inboxes.
+    pub(crate) fn record_republish(&self) -> (String, String) {
+        (
+            format!("{}.out.{}.*.*.*", self.namespace, self.service),
+            format!(
+                "{}.in.{{{{wildcard(1)}}}}.{}.{{{{wildcard(2)}}}}.{{{{wildcard(3)}}}}",
+                self.namespace, self.service
+            ),
+        )
+    }
+
+    pub(crate) fn signal(&self, caller: &str, id: &str) -> String {
+        format!("{}.sig.{}.{caller}.{id}", self.namespace, self.service)
+    }
+
+    pub(crate) fn dead_letter(&self, method: &str, caller: &str, id: &str) -> String {
+        format!("{}.dead.{}.{method}.{caller}.{id}", self.namespace, self.service)
+    }
+
+    pub(crate) fn dead_letters(&self) -> String {
+        format!("{}.dead.{}.*.*.*.*", self.namespace, self.service)
+    }
+
+    /// A caller asks: is this call running anywhere?
+    pub(crate) fn ping(&self, caller: &str, id: &str) -> String {
+        format!("{}.ctl.{}.{caller}.{id}.ping", self.namespace, self.service)
+    }
+
+    /// Every ping of the service, for a worker to answer.
+    pub(crate) fn pings(&self) -> String {
+        format!("{}.ctl.{}.*.*.*.ping", self.namespace, self.service)
+    }
+
+    /// A worker asks another: is this attempt yours?
+    pub(crate) fn mine(&self, worker: &str) -> String {
+        format!("{}.ctl.{}.-w.{worker}.mine", self.namespace, self.service)
+    }
+
+    /// A caller asks: does anybody serve this method?
+    pub(crate) fn any_worker(&self, caller: &Name, method: &Name) -> String {
+        format!("{}.ctl.{}.{caller}.-any.{method}", self.namespace, self.service)
+    }
+
+    pub(crate) fn any_workers(&self, method: &str) -> String {
+        format!("{}.ctl.{}.*.-any.{method}", self.namespace, self.service)
+    }
+
+    /// Method, caller and id of a request's subject.
+    pub(crate) fn parse_request<'a>(&self, subject: &'a str) -> Option<Origin<'a>> {
+        let rest = subject.strip_prefix(self.namespace.as_str())?.strip_prefix(".req.")?;
+        let rest = rest.strip_prefix(self.service.as_str())?.strip_prefix('.')?;
+        let (method, rest) = rest.split_once('.')?;
+        let (caller, id) = rest.split_once('.')?;
+        (id.bytes().filter(|b| *b == b'.').count() == 1).then_some(Origin { method, caller, id })
+    }
+
+    /// Caller and id of a ping's subject.
+    pub(crate) fn parse_ping<'a>(&self, subject: &'a str) -> Option<(&'a str, &'a str)> {
+        let rest = subject.strip_prefix(self.namespace.as_str())?.strip_prefix(".ctl.")?;
+        let rest = rest.strip_prefix(self.service.as_str())?.strip_prefix('.')?;
+        rest.strip_suffix(".ping")?.split_once('.')
+    }
+}
+
+/// Who asked for what: the tokens of a request's subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) caller: &'a str,
+    /// Both tokens of the id.
+    pub(crate) id: &'a str,
+}
+
+/// The subjects on which one caller hears, over all services.
+#[derive(Clone, Debug)]
+pub(crate) struct CallerSubjects {
+    namespace: Name,
+    caller: Name,
+}
+
+impl CallerSubjects {
+    pub(crate) fn new(namespace: &Name, caller: &Name) -> Self {
+        Self { namespace: namespace.clone(), caller: caller.clone() }
+    }
+
+    /// Records of all calls of one client instance.
+    pub(crate) fn inboxes(&self, instance: &Instance) -> String {
+        format!("{}.in.{}.*.{instance}.*", self.namespace, self.caller)
+    }
+
+    pub(crate) fn signals(&self, instance: &Instance) -> String {
+        format!("{}.sig.*.{}.{instance}.*", self.namespace, self.caller)
+    }
+
+    /// The record of one call.
+    pub(crate) fn inbox(&self, service: &Name, id: &RequestId) -> String {
+        format!("{}.in.{}.{service}.{}", self.namespace, self.caller, id.as_str())
+    }
+
+    /// `<service>.<id>` of a message on an inbox.
+    pub(crate) fn parse_inbox<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        let rest = subject.strip_prefix(self.namespace.as_str())?.strip_prefix(".in.")?;
+        rest.strip_prefix(self.caller.as_str())?.strip_prefix('.')
+    }
+
+    /// Service and id of a signal.
+    pub(crate) fn parse_signal<'a>(&self, subject: &'a str) -> Option<(&'a str, &'a str)> {
+        let rest = subject.strip_prefix(self.namespace.as_str())?.strip_prefix(".sig.")?;
+        let (service, rest) = rest.split_once('.')?;
+        Some((service, rest.strip_prefix(self.caller.as_str())?.strip_prefix('.')?))
+    }
+}
+
+/// The facts in the reply subject of a delivery, `$JS.ACK.…`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AckSubject<'a> {
+    pub(crate) stream: &'a str,
+    pub(crate) consumer: &'a str,
+    /// How often the consumer has delivered this message, 1 at first.
+    pub(crate) delivery: u64,
+    pub(crate) stream_sequence: u64,
+    pub(crate) consumer_sequence: u64,
+    /// When the server stored the message, in nanoseconds of its clock since 1970.
+    pub(crate) stored: u64,
+}
+
+impl<'a> AckSubject<'a> {
+    /// Parses both forms: 9 tokens, and 11 or more where the server names domain and account
+    /// (`feature_flags { js_ack_fc_v2 }`, nats-server 2.14).
+    pub(crate) fn parse(subject: &'a str) -> Option<Self> {
+        let mut tokens = subject.strip_prefix("$JS.ACK.")?.split('.');
+        // Everything after `$JS.ACK` counts 7 tokens in the short form and at least 9 in the long one.
+        if subject.bytes().filter(|b| *b == b'.').count() > 8 {
+            tokens.next()?;
+            tokens.next()?;
+        }
+        let stream = tokens.next()?;
+        let consumer = tokens.next()?;
+        let mut number = || tokens.next()?.parse().ok();
+        Some(Self {
+            stream,
+            consumer,
+            delivery: number()?,
+            stream_sequence: number()?,
+            consumer_sequence: number()?,
+            stored: number()?,
+        })
+    }
+}
+
+/// The ack subject of a message that is settled already: acking it again changes nothing, and its answer proves a
+/// quorum. Delivery count, consumer sequence and time are not looked at by the server.
+pub(crate) fn settled_ack(stream: &str, consumer: &str, sequence: u64) -> String {
+    format!("$JS.ACK.{stream}.{consumer}.1.{sequence}.{sequence}.0.0")
+}
+
+/// Subjects of the server's own JetStream API.
+pub(crate) mod api {
+    pub(crate) fn account_info() -> String {
+        "$JS.API.INFO".into()
+    }
+
+    pub(crate) fn stream_info(stream: &str) -> String {
+        format!("$JS.API.STREAM.INFO.{stream}")
+    }
+
+    pub(crate) fn stream_create(stream: &str) -> String {
+        format!("$JS.API.STREAM.CREATE.{stream}")
+    }
+
+    pub(crate) fn stream_update(stream: &str) -> String {
+        format!("$JS.API.STREAM.UPDATE.{stream}")
+    }
+
+    pub(crate) fn stream_names() -> String {
+        "$JS.API.STREAM.NAMES".into()
+    }
+
+    pub(crate) fn consumer_info(stream: &str, consumer: &str) -> String {
+        format!("$JS.API.CONSUMER.INFO.{stream}.{consumer}")
+    }
+
+    pub(crate) fn consumer_create(stream: &str, consumer: &str, filter: &str) -> String {
+        format!("$JS.API.CONSUMER.CREATE.{stream}.{consumer}.{filter}")
+    }
+
+    pub(crate) fn pull(stream: &str, consumer: &str) -> String {
+        format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}")
+    }
+
+    /// A read that the stream's leader answers.
+    pub(crate) fn read_leader(stream: &str) -> String {
+        format!("$JS.API.STREAM.MSG.GET.{stream}")
+    }
+
+    /// A read that any replica may answer.
+    pub(crate) fn read_any(stream: &str, subject: &str) -> String {
+        format!("$JS.API.DIRECT.GET.{stream}.{subject}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subjects() -> (ServiceSubjects, CallerSubjects, RequestId) {
+        let (ns, service, caller) =
+            ("rq".parse().unwrap(), "billing".parse().unwrap(), "shop".parse().unwrap());
+        let id = RequestId::numbered(&Instance::random(), 7);
+        (ServiceSubjects::new(&ns, &service), CallerSubjects::new(&ns, &caller), id)
+    }
+
+    #[test]
+    fn a_request_subject_round_trips() {
+        let (service, _, id) = subjects();
+        let subject = service.request(&"charge".parse().unwrap(), &"shop".parse().unwrap(), &id);
+        let origin = service.parse_request(&subject).unwrap();
+        assert_eq!(origin, Origin { method: "charge", caller: "shop", id: id.as_str() });
+        for bad in
+            ["", "rq.req.billing.charge.shop.x", "rq.req.billing.charge.shop.a.b.c", "xx.req.billing.m.c.a.b"]
+        {
+            assert_eq!(service.parse_request(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_inbox_names_service_and_id() {
+        let (_, caller, id) = subjects();
+        let inbox = caller.inbox(&"billing".parse().unwrap(), &id);
+        assert_eq!(caller.parse_inbox(&inbox), Some(&*format!("billing.{id}")));
+        assert_eq!(caller.parse_inbox("rq.in.other.billing.a.b"), None);
+    }
+
+    #[test]
+    fn both_forms_of_an_ack_subject_are_read() {
+        let short = AckSubject::parse("$JS.ACK.S.C.2.30.4.1700000000000000000.9").unwrap();
+        let long = AckSubject::parse("$JS.ACK._.hash.S.C.2.30.4.1700000000000000000.9").unwrap();
+        let longer = AckSubject::parse("$JS.ACK._.hash.S.C.2.30.4.1700000000000000000.9.token").unwrap();
+        assert_eq!((short, short), (long, longer));
+        assert_eq!((short.stream, short.delivery, short.stream_sequence), ("S", 2, 30));
+        for bad in ["", "$JS.ACK", "$JS.ACK.S.C.x.1.1.1.1", "_INBOX.a.b", "$JS.ACK.S.C.1"] {
+            assert_eq!(AckSubject::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_secret_is_read_back_from_the_transform() {
+        let (service, ..) = subjects();
+        let (source, _) = service.record_transform("s3cret");
+        assert_eq!(service.secret_of_transform(&source), Some("s3cret"));
+    }
+}
