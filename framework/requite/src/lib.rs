@@ -1,1 +1,3 @@
 //! Request/reply over NATS JetStream that runs a request once.
+
+mod codec;
