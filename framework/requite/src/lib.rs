@@ -2,9 +2,15 @@
 #![allow(dead_code)]
 
 mod broker;
+mod client;
+mod codec;
+mod context;
 mod error;
 mod name;
 mod protocol;
+mod server;
+mod service;
+mod setup;
 mod subject;
 mod wire;
 
