@@ -12,7 +12,6 @@ use crate::{
 
 /// Options of one method, known at compile time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Method {
     /// The service's name on the wire.
     pub service: &'static str,
@@ -88,7 +87,11 @@ pub trait HandlerError: fmt::Display + Serialize + DeserializeOwned + Send + 'st
     fn retry(&self) -> Retry;
 }
 
-impl HandlerError for std::convert::Infallible {
+/// The error of a handler that cannot fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, serde::Deserialize)]
+pub enum NoError {}
+
+impl HandlerError for NoError {
     fn retry(&self) -> Retry {
         match *self {}
     }
@@ -101,6 +104,7 @@ impl HandlerError for std::convert::Infallible {
     note = "derive it: `#[derive(Serialize, Deserialize)]`; the request must own its data"
 )]
 pub trait RequestType: Serialize + DeserializeOwned + Send + 'static {}
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + Send + 'static> RequestType for T {}
 
 /// What a handler returns: anything that serde reads and writes.
@@ -110,6 +114,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> RequestType for T {}
     note = "derive it: `#[derive(Serialize, Deserialize)]`; the reply must own its data"
 )]
 pub trait ReplyType: Serialize + DeserializeOwned + Send + 'static {}
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + Send + 'static> ReplyType for T {}
 
 /// Something that can be served: a type with `#[service]` on its `impl`.
@@ -231,6 +236,6 @@ where
 {
     handler(move |context, input| {
         let running = run(context, input);
-        async move { Ok::<T, std::convert::Infallible>(running.await) }
+        async move { Ok::<T, NoError>(running.await) }
     })
 }

@@ -432,7 +432,7 @@ impl Attempt {
         match written {
             Written::Stored(sequence) => self.stored(write, sequence),
             Written::InDoubt => Action::Read(Duration::ZERO),
-            Written::TooLarge if write.what == What::Outcome(Outcome::Value) => {
+            Written::TooLarge if matches!(write.what, What::Outcome(Outcome::Value | Outcome::Error(_))) => {
                 self.write(What::Outcome(Outcome::Failed(Reason::TooLarge)))
             }
             Written::Full if matches!(self.state, State::Claiming) => {

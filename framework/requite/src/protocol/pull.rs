@@ -86,15 +86,6 @@ impl Pulls {
         self.expected = 0;
     }
 
-    /// Whether pulls were lost in silence: two heartbeats of the server missed, or an end that never came.
-    pub(crate) fn is_lost(&self, now: Moment) -> bool {
-        let Some(oldest) = self.open.front() else {
-            return false;
-        };
-        let missed = self.times.idle_heartbeat() * 2 + LATE;
-        now.since(self.heard.max(oldest.sent)) > missed || now > oldest.expires + LATE + LATE
-    }
-
     /// Drops the record of pulls that brought all they were asked for: their end has no status.
     pub(crate) fn settle(&mut self) {
         if self.expected == 0 {
@@ -102,11 +93,30 @@ impl Pulls {
         }
     }
 
+    /// Whether pulls were lost in silence: two heartbeats of the server missed, or messages that never came. A pull
+    /// that others overlap may just as well have ended without a status, so its time over proves nothing.
+    pub(crate) fn is_lost(&mut self, now: Moment) -> bool {
+        let Some(oldest) = self.open.front() else {
+            return false;
+        };
+        if now.since(self.heard.max(oldest.sent)) > self.silence() {
+            return true;
+        }
+        while self.open.front().is_some_and(|pull| now > pull.expires + LATE) {
+            self.open.pop_front();
+        }
+        self.open.is_empty() && self.expected > 0
+    }
+
+    fn silence(&self) -> Duration {
+        self.times.idle_heartbeat() * 2 + LATE
+    }
+
     /// When to look at [`Self::is_lost`] again.
     pub(crate) fn check_at(&self) -> Option<Moment> {
         let oldest = self.open.front()?;
-        let missed = self.times.idle_heartbeat() * 2 + LATE;
-        Some((self.heard.max(oldest.sent) + missed).min(oldest.expires + LATE + LATE) + Duration::from_millis(1))
+        let silent = self.heard.max(oldest.sent) + self.silence();
+        Some(silent.min(oldest.expires + LATE) + Duration::from_millis(1))
     }
 }
 
@@ -151,6 +161,8 @@ mod tests {
         let check = pulls.check_at().unwrap();
         assert!(!pulls.is_lost(Moment(0)));
         assert!(pulls.is_lost(check));
+        pulls.reset();
+        assert!(!pulls.is_lost(check));
     }
 
     proptest! {
