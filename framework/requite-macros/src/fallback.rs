@@ -13,12 +13,11 @@ use syn::{Attribute, ImplItem, Item, Signature, TraitItem, Visibility, parse_quo
 /// A service with mistakes in it.
 pub(crate) fn service(service: &Service, errors: Errors) -> TokenStream {
     let errors = errors.into_tokens();
-    let sound: Vec<&Handler> = match check::form_is_sound(service) {
-        true => service.handlers.iter().filter(|handler| check::handler_is_sound(handler)).collect(),
-        false => Vec::new(),
-    };
+    let form_is_sound = check::form_is_sound(service);
+    let is_sound = |handler: &&Handler| form_is_sound && check::handler_is_sound(service, handler);
+    let sound: Vec<&Handler> = service.handlers.iter().filter(is_sound).collect();
     let item = match &service.form {
-        Form::Impl(item) if check::form_is_sound(service) => {
+        Form::Impl(item) if form_is_sound => {
             let self_ty = &item.self_ty;
             quote! {
                 #item
@@ -33,11 +32,7 @@ pub(crate) fn service(service: &Service, errors: Errors) -> TokenStream {
         Form::Trait(item) => {
             let mut item = expand::with_send_futures(item, sound.iter().copied());
             item.attrs.push(parse_quote!(#[allow(async_fn_in_trait)]));
-            item.items.push(parse_quote! {
-                fn into_service(self) -> ::requite::ServiceDefinition where Self: ::core::marker::Sized {
-                    ::core::unreachable!()
-                }
-            });
+            item.items.extend(form_is_sound.then(into_service));
             quote!(#item)
         }
     };
@@ -50,6 +45,17 @@ pub(crate) fn service(service: &Service, errors: Errors) -> TokenStream {
         #[allow(dead_code, private_interfaces, unused_variables)]
         impl #client {
             #(#calls)*
+        }
+    }
+}
+
+fn into_service() -> TraitItem {
+    parse_quote! {
+        fn into_service(self) -> ::requite::ServiceDefinition
+        where
+            Self: ::core::marker::Sized,
+        {
+            ::core::unreachable!()
         }
     }
 }

@@ -5,9 +5,10 @@ mod signature;
 
 use crate::errors::Errors;
 use crate::model::{Form, Handler, Service};
+use proc_macro2::Ident;
 use std::collections::HashMap;
-use syn::visit::{self, Visit};
-use syn::{Lifetime, Type};
+use syn::visit::Visit;
+use syn::{Lifetime, TraitItem};
 
 /// What the macro adds to every client.
 const CLIENT_METHODS: [&str; 3] = ["connect", "new", "client"];
@@ -22,9 +23,9 @@ pub(crate) fn service(service: &Service, errors: &mut Errors) {
     for handler in &service.handlers {
         options::handler(handler, errors);
         signature::handler(handler, errors);
+        client_name(service, handler, errors);
     }
     wire_names(service, errors);
-    client_names(service, errors);
 }
 
 /// Whether code can be generated for the service at all, apart from its handlers.
@@ -35,9 +36,10 @@ pub(crate) fn form_is_sound(service: &Service) -> bool {
 }
 
 /// Whether code can be generated for the handler.
-pub(crate) fn handler_is_sound(handler: &Handler) -> bool {
+pub(crate) fn handler_is_sound(service: &Service, handler: &Handler) -> bool {
     let mut errors = Errors::default();
     signature::handler(handler, &mut errors);
+    client_name(service, handler, &mut errors);
     errors.is_empty()
 }
 
@@ -51,7 +53,13 @@ fn form(service: &Service, errors: &mut Errors) {
             }
             &item.generics
         }
-        Form::Trait(item) => &item.generics,
+        Form::Trait(item) => {
+            for function in item.items.iter().filter_map(provided_name_taken) {
+                let rule = "`into_service` is what turns an implementation into a service: use another name";
+                errors.at(function, rule);
+            }
+            &item.generics
+        }
     };
     if !generics.params.is_empty() {
         let rule = "a service has no generic parameters, because its client must know every type: \
@@ -60,15 +68,19 @@ fn form(service: &Service, errors: &mut Errors) {
     }
 }
 
+/// The function's name, if it is the one of the method that the macro adds to a trait.
+fn provided_name_taken(item: &TraitItem) -> Option<&Ident> {
+    match item {
+        TraitItem::Fn(function) => Some(&function.sig.ident).filter(|ident| *ident == "into_service"),
+        _ => None,
+    }
+}
+
 /// The lifetimes in a type, `'static` apart.
 #[derive(Default)]
 struct Lifetimes<'ast>(Vec<&'ast Lifetime>);
 
 impl<'ast> Visit<'ast> for Lifetimes<'ast> {
-    fn visit_type(&mut self, ty: &'ast Type) {
-        visit::visit_type(self, ty);
-    }
-
     fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
         if lifetime.ident != "static" {
             self.0.push(lifetime);
@@ -84,7 +96,8 @@ fn wire_names(service: &Service, errors: &mut Errors) {
         match seen.get(&name) {
             Some(first) if first.cfgs().is_empty() || handler.cfgs().is_empty() => {
                 let rule = format!(
-                    "`{}` has the name `{name}` already: give one of them another with #[handler(name = \"…\")]",
+                    "the name `{name}` belongs to the function `{}` already: \
+                     give one of them another with #[handler(name = \"…\")]",
                     first.ident()
                 );
                 match &handler.options.name {
@@ -100,26 +113,19 @@ fn wire_names(service: &Service, errors: &mut Errors) {
     }
 }
 
-/// Handlers whose methods on the client would collide with what is generated there.
-fn client_names(service: &Service, errors: &mut Errors) {
-    for handler in &service.handlers {
-        let ident = handler.ident();
-        let taken_by = if CLIENT_METHODS.iter().any(|method| ident == method) {
-            Some(format!("`{}::{ident}`", service.client()))
-        } else if matches!(service.form, Form::Trait(_)) && ident == "into_service" {
-            Some("the method that turns an implementation into a service".to_owned())
-        } else {
-            let attached = service.handlers.iter().find(|other| *ident == other.attach());
-            attached
-                .map(|other| format!("the client's method that attaches to a call of `{}`", other.ident()))
-        };
-        if let Some(owner) = taken_by {
-            let rule = format!(
-                "`{ident}` is the name of {owner}: rename the function; callers in other languages still \
-                 see it as `{name}` with #[handler(name = \"{name}\")]",
-                name = handler.name()
-            );
-            errors.at(ident, rule);
-        }
-    }
+/// A handler whose method on the client would collide with what is generated there.
+fn client_name(service: &Service, handler: &Handler, errors: &mut Errors) {
+    let ident = handler.ident();
+    let owner = if CLIENT_METHODS.iter().any(|method| ident == method) {
+        format!("`{}::{ident}`, which every client has", service.client())
+    } else if let Some(other) = service.handlers.iter().find(|other| *ident == other.attach()) {
+        format!("the client's method that finds a call of `{}`", other.ident())
+    } else {
+        return;
+    };
+    let kept = match &handler.options.name {
+        Some(_) => String::new(),
+        None => format!(", and keep its name on the wire with #[handler(name = \"{}\")]", handler.name()),
+    };
+    errors.at(ident, format!("`{ident}` is the name of {owner}: rename the function{kept}"));
 }

@@ -6,7 +6,7 @@ use crate::model::{Handler, Service};
 use quote::ToTokens;
 use std::time::Duration;
 
-/// Heartbeats go out three times a lease; below this, one slow round trip would cost a run.
+/// Heartbeats renew the lease; below this, one slow round trip would cost a run.
 const SHORTEST_LEASE: Duration = Duration::from_secs(6);
 const SHORTEST_RUN: Duration = Duration::from_secs(1);
 const SHORTEST_RETENTION: Duration = Duration::from_secs(60);
@@ -35,7 +35,8 @@ pub(crate) fn handler(handler: &Handler, errors: &mut Errors) {
         Some(name) => wire_name(&name.value, name, "name", errors),
         None => wire_name(&handler.name(), handler.ident(), "default name", errors),
     }
-    at_least(SHORTEST_LEASE, &options.lease, "the shortest lease is 6s", errors);
+    let rule = "the shortest lease is 6s; heartbeats renew it, so a long run needs no long lease";
+    at_least(SHORTEST_LEASE, &options.lease, rule, errors);
     at_least(SHORTEST_RUN, &options.max_run, "the shortest `max_run` is 1s", errors);
     let rule = "the shortest retention is 60s: an answer stays readable at least that long, \
                 and a call must be accepted within half of it";

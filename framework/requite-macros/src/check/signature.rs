@@ -3,7 +3,7 @@
 use crate::errors::Errors;
 use crate::model::{Handler, is_context, last_segment, result_arguments};
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote};
+use quote::ToTokens;
 use syn::visit::{self, Visit};
 use syn::{
     FnArg, Lifetime, PatType, Path, Receiver, ReturnType, Type, TypeImplTrait, TypeParamBound, TypeReference,
@@ -26,15 +26,11 @@ pub(crate) fn handler(handler: &Handler, errors: &mut Errors) {
 
 fn qualifiers(handler: &Handler, errors: &mut Errors) {
     let sig = &handler.sig;
-    let rule = "a handler is a plain `async fn`: remove this";
-    if let Some(token) = &sig.constness {
-        errors.at(token, rule);
-    }
-    if let Some(token) = &sig.unsafety {
-        errors.at(token, rule);
-    }
-    if let Some(token) = &sig.abi {
-        errors.at(token, rule);
+    let qualifiers =
+        [sig.constness.to_token_stream(), sig.unsafety.to_token_stream(), sig.abi.to_token_stream()];
+    for qualifier in qualifiers.into_iter().filter(|tokens| !tokens.is_empty()) {
+        let rule = format!("a handler is a plain `async fn`: remove `{qualifier}`");
+        errors.at(qualifier, rule);
     }
     let streams = matches!(&sig.output, ReturnType::Type(_, ty) if stream_token(ty).is_some());
     if sig.asyncness.is_none() && !streams {
@@ -129,15 +125,15 @@ fn stream_token(ty: &Type) -> Option<TokenStream> {
     match ty {
         Type::ImplTrait(implements) => implements.bounds.iter().find_map(|bound| match bound {
             TypeParamBound::Trait(bound) => {
-                let last = bound.path.segments.last().filter(|last| last.ident == "Stream")?;
-                Some(last.to_token_stream()).map(|_| implements.to_token_stream())
+                let is_stream = bound.path.segments.last()?.ident == "Stream";
+                is_stream.then(|| implements.to_token_stream())
             }
             _ => None,
         }),
         Type::Path(_) => {
             let segment = last_segment(ty)?;
             let streams = segment.ident == "Items" || segment.ident == "Sink";
-            (streams && !segment.arguments.is_empty()).then(|| quote!(#ty))
+            (streams && !segment.arguments.is_empty()).then(|| ty.to_token_stream())
         }
         _ => None,
     }

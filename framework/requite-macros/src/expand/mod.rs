@@ -13,7 +13,8 @@ use quote::quote;
 use std::time::Duration;
 use syn::{ItemTrait, ReturnType, TraitItem, Type, parse_quote};
 
-/// Everything: the user's item, the service, its client and the assertions on types.
+/// Everything: the assertions on types, first because their errors are the clearest, the user's item, the service and
+/// its client.
 pub(crate) fn service(service: &Service) -> TokenStream {
     let served = match &service.form {
         Form::Impl(item) => {
@@ -28,7 +29,7 @@ pub(crate) fn service(service: &Service) -> TokenStream {
     };
     let client = client::client(service);
     let assertions = service.handlers.iter().map(types::assertions);
-    quote!(#served #client #(#assertions)*)
+    quote!(#(#assertions)* #served #client)
 }
 
 /// `async fn` in a trait makes no promise that its future is `Send`, which a server needs; `impl Future + Send` does,

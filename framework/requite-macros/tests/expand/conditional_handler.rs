@@ -1,5 +1,14 @@
 //! What `conditional_handler` in `src/golden.rs` expands to.
 
+#[cfg(feature = "refunds")]
+const _: fn() = || {
+    fn request<T: ::requite::__private::RequestType>() {}
+    request::<u64>();
+    fn reply<T: ::requite::__private::ReplyType>() {}
+    reply::<()>();
+    fn error<T: ::requite::HandlerError>() {}
+    error::<RefundError>();
+};
 impl Billing {
     #[cfg(feature = "refunds")]
     #[deprecated = "ask the bank"]
@@ -87,12 +96,3 @@ impl BillingClient {
         ::requite::__private::attach(&self.client, Self::__REFUND, key.as_ref())
     }
 }
-#[cfg(feature = "refunds")]
-const _: fn() = || {
-    fn request<T: ::requite::__private::RequestType>() {}
-    request::<u64>();
-    fn reply<T: ::requite::__private::ReplyType>() {}
-    reply::<()>();
-    fn error<T: ::requite::HandlerError>() {}
-    error::<RefundError>();
-};

@@ -1,5 +1,17 @@
 //! What `contract_trait` in `src/golden.rs` expands to.
 
+const _: fn() = || {
+    fn request<T: ::requite::__private::RequestType>() {}
+    request::<Person>();
+    fn reply<T: ::requite::__private::ReplyType>() {}
+    reply::<Account>();
+    fn error<T: ::requite::HandlerError>() {}
+    error::<OpenError>();
+};
+const _: fn() = || {
+    fn request<T: ::requite::__private::RequestType>() {}
+    request::<AccountId>();
+};
 /// User accounts.
 pub trait UserAccounts: Send {
     /// Opens an account.
@@ -131,15 +143,3 @@ impl UserAccountsClient {
         ::requite::__private::attach(&self.client, Self::__CLOSE, key.as_ref())
     }
 }
-const _: fn() = || {
-    fn request<T: ::requite::__private::RequestType>() {}
-    request::<Person>();
-    fn reply<T: ::requite::__private::ReplyType>() {}
-    reply::<Account>();
-    fn error<T: ::requite::HandlerError>() {}
-    error::<OpenError>();
-};
-const _: fn() = || {
-    fn request<T: ::requite::__private::RequestType>() {}
-    request::<AccountId>();
-};

@@ -1,5 +1,21 @@
 //! What `impl_with_every_option` in `src/golden.rs` expands to.
 
+const _: fn() = || {
+    fn request<T: ::requite::__private::RequestType>() {}
+    request::<Order>();
+    fn reply<T: ::requite::__private::ReplyType>() {}
+    reply::<Receipt>();
+    fn error<T: ::requite::HandlerError>() {}
+    error::<ChargeError>();
+};
+const _: fn() = || {
+    fn request<T: ::requite::__private::RequestType>() {}
+    request::<Refund>();
+    fn reply<T: ::requite::__private::ReplyType>() {}
+    reply::<()>();
+    fn error<T: ::requite::HandlerError>() {}
+    error::<ChargeError>();
+};
 /// Money in, receipts out.
 impl Billing {
     /// Charges a card.
@@ -128,19 +144,3 @@ impl BillingClient {
         ::requite::__private::attach(&self.client, Self::__REFUND, key.as_ref())
     }
 }
-const _: fn() = || {
-    fn request<T: ::requite::__private::RequestType>() {}
-    request::<Order>();
-    fn reply<T: ::requite::__private::ReplyType>() {}
-    reply::<Receipt>();
-    fn error<T: ::requite::HandlerError>() {}
-    error::<ChargeError>();
-};
-const _: fn() = || {
-    fn request<T: ::requite::__private::RequestType>() {}
-    request::<Refund>();
-    fn reply<T: ::requite::__private::ReplyType>() {}
-    reply::<()>();
-    fn error<T: ::requite::HandlerError>() {}
-    error::<ChargeError>();
-};

@@ -1,5 +1,11 @@
 //! What `plain_reply` in `src/golden.rs` expands to.
 
+const _: fn() = || {
+    fn request<T: ::requite::__private::RequestType>() {}
+    request::<Filter>();
+    fn reply<T: ::requite::__private::ReplyType>() {}
+    reply::<Vec<u64>>();
+};
 impl Billing<Postgres> {
     async fn count(&self, cx: &Context, _: Filter) -> Vec<u64> {
         self.count(cx).await
@@ -82,9 +88,3 @@ impl BillingClient {
         ::requite::__private::attach(&self.client, Self::__COUNT, key.as_ref())
     }
 }
-const _: fn() = || {
-    fn request<T: ::requite::__private::RequestType>() {}
-    request::<Filter>();
-    fn reply<T: ::requite::__private::ReplyType>() {}
-    reply::<Vec<u64>>();
-};

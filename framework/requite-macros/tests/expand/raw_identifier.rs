@@ -1,5 +1,11 @@
 //! What `raw_identifier` in `src/golden.rs` expands to.
 
+const _: fn() = || {
+    fn request<T: ::requite::__private::RequestType>() {}
+    request::<Reference>();
+    fn reply<T: ::requite::__private::ReplyType>() {}
+    reply::<Option<Shape>>();
+};
 impl Schema {
     async fn r#type(&self, r#ref: Reference) -> Option<Shape> {
         self.find(r#ref)
@@ -82,9 +88,3 @@ impl SchemaClient {
         ::requite::__private::attach(&self.client, Self::__TYPE, key.as_ref())
     }
 }
-const _: fn() = || {
-    fn request<T: ::requite::__private::RequestType>() {}
-    request::<Reference>();
-    fn reply<T: ::requite::__private::ReplyType>() {}
-    reply::<Option<Shape>>();
-};

@@ -4,7 +4,7 @@
     "#[service] has no option `nmae`: did you mean `name`? its options are `name`, `version`"
 }
 ::core::compile_error! {
-    "the shortest lease is 6s"
+    "the shortest lease is 6s; heartbeats renew it, so a long run needs no long lease"
 }
 ::core::compile_error! {
     "a handler is async: write `async fn refund`"
