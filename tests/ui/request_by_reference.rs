@@ -11,7 +11,7 @@ struct Order;
 #[service]
 impl Billing {
     #[handler]
-    async fn charge(&self, order: &Order, ) -> &str {
+    async fn charge(&self, order: &Order) -> &str {
         "charged"
     }
 }

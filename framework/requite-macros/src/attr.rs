@@ -1,9 +1,9 @@
-//! Attribute arguments: `key = value` and flags between commas, read one by one so that a bad one does not hide
-//! the next. Types are checked here, limits in `check`.
+//! Attribute arguments: `key = value` and flags between commas, read one by one so that a bad one does not
+//! hide the next. Types are checked here, limits in `check`.
 
 use crate::errors::Errors;
 use proc_macro2::{Ident, TokenStream, TokenTree};
-use quote::{ToTokens, quote};
+use quote::ToTokens;
 use std::time::Duration;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
@@ -63,7 +63,8 @@ impl HandlerOptions {
                 "retention" => options.retention = argument.duration("24h", errors),
                 "direct" => errors.at(
                     &argument.key,
-                    "direct handlers are not supported yet: every call is stored before it runs; leave `direct` out",
+                    "direct handlers are not supported yet: every call is stored before it runs; \
+                     leave `direct` out",
                 ),
                 _ => argument.unknown("#[handler]", &Self::KNOWN, errors),
             }
@@ -133,14 +134,13 @@ impl Parse for Argument {
             return Ok(Self { key, value: Value::Absent });
         }
         input.parse::<Token![=]>()?;
-        let fork = input.fork();
-        let value = match fork.parse::<Lit>() {
+        if input.is_empty() {
+            return Err(input.error("expected a value"));
+        }
+        let value = match input.fork().parse::<Lit>() {
             Ok(_) => Value::Literal(input.parse()?),
             Err(_) => Value::Other(input.parse()?),
         };
-        if !input.is_empty() {
-            return Err(input.error("expected a comma between two options"));
-        }
         Ok(Self { key, value })
     }
 }
@@ -244,16 +244,10 @@ fn arguments(tokens: TokenStream, errors: &mut Errors) -> Vec<Argument> {
 }
 
 fn split_at_commas(tokens: TokenStream) -> Vec<TokenStream> {
-    let mut pieces = vec![TokenStream::new()];
-    for token in tokens {
-        match (&token, pieces.last_mut()) {
-            (TokenTree::Punct(punct), _) if punct.as_char() == ',' => pieces.push(TokenStream::new()),
-            (_, Some(piece)) => piece.extend(quote!(#token)),
-            (_, None) => pieces.push(quote!(#token)),
-        }
-    }
-    pieces.retain(|piece| !piece.is_empty());
-    pieces
+    let is_comma = |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ',');
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    let pieces = tokens.split(is_comma).filter(|piece| !piece.is_empty());
+    pieces.map(|piece| piece.iter().cloned().collect()).collect()
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -262,7 +256,10 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         return Err(format!("a duration needs a unit: did you mean \"{trimmed}s\"?"));
     }
     let duration = humantime::parse_duration(trimmed).map_err(|_| {
-        format!("\"{text}\" is not a duration: write numbers with units (ms, s, m, h, d), as in \"30s\" or \"1h 30m\"")
+        format!(
+            "\"{text}\" is not a duration: write numbers with units (ms, s, m, h, d), \
+             as in \"30s\" or \"1h 30m\""
+        )
     })?;
     if duration.subsec_nanos() % 1_000_000 != 0 {
         return Err(format!("\"{text}\" is too fine: durations are whole milliseconds"));
@@ -298,6 +295,7 @@ fn edit_distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quote::quote;
 
     fn service_errors(tokens: TokenStream) -> Vec<String> {
         let mut errors = Errors::default();
@@ -307,11 +305,12 @@ mod tests {
 
     #[test]
     fn every_bad_argument_is_reported() {
-        let messages = service_errors(quote!(nmae = "x", version = 3, name = "a", name = "b", "c"));
+        let messages = service_errors(quote!(nmae = "x", version = 3, name = "a", name = "b", "c", name =,));
         assert_eq!(
             messages,
             [
                 "`name` is given twice: keep one",
+                "options are written `key = value`, flags `key`, with commas between",
                 "options are written `key = value`, flags `key`, with commas between",
                 "#[service] has no option `nmae`: did you mean `name`? its options are `name`, `version`",
                 "`version` is a string: \"1.2.0\"",

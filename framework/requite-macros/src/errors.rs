@@ -9,7 +9,8 @@ use std::fmt::Display;
 pub(crate) struct Errors(Vec<syn::Error>);
 
 impl Errors {
-    /// Reports a mistake on `tokens`, which must be what the user wrote: an empty stream has no place to point to.
+    /// Reports a mistake on `tokens`, which must be what the user wrote: an empty stream has no place to
+    /// point to.
     pub(crate) fn at(&mut self, tokens: impl ToTokens, message: impl Display) {
         self.0.push(syn::Error::new_spanned(tokens, message));
     }

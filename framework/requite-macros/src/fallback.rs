@@ -1,5 +1,5 @@
-//! What is emitted when a check failed: the mistakes, the user's item, and stubs for what other code relies on, so
-//! that the compiler does not add errors about missing names.
+//! What is emitted when a check failed: the mistakes, the user's item, and stubs for what other code relies
+//! on, so that the compiler does not add errors about missing names.
 
 use crate::check;
 use crate::errors::Errors;

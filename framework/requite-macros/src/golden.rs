@@ -1,4 +1,5 @@
-//! Expansions as a person would read them, compared with the files in `tests/expand`. `REQUITE_BLESS=1` rewrites them.
+//! Expansions as a person would read them, compared with the files in `tests/expand`. `REQUITE_BLESS=1`
+//! rewrites them.
 
 use crate::{call_error, pipeline};
 use proc_macro2::TokenStream;

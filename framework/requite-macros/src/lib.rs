@@ -1,6 +1,6 @@
 //! The macros of `requite`; use them through that crate, which also carries their documentation.
 //!
-//! Entry points only. [`pipeline`] shows the way of the tokens: `attr` → `model` → `check` → `expand`, and
+//! Entry points only. `pipeline` shows the way of the tokens: `attr` → `model` → `check` → `expand`, and
 //! `fallback` when a check failed.
 
 use proc_macro::TokenStream;

@@ -1,5 +1,5 @@
-//! What the user wrote: a service, its handlers and their options, parsed but not yet judged. Original tokens are
-//! kept for the spans of errors.
+//! What the user wrote: a service, its handlers and their options, parsed but not yet judged. Original tokens
+//! are kept for the spans of errors.
 
 use crate::attr::{HandlerOptions, ServiceOptions};
 use crate::errors::Errors;

@@ -17,7 +17,9 @@ enum Mixed {
     #[retry]
     Down(u8),
     #[retry(after = "1m 30s")]
-    Busy { queue: u8 },
+    Busy {
+        queue: u8,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize, CallError)]

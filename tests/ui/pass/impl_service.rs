@@ -46,7 +46,14 @@ struct Billing {
 #[service(name = "billing", version = "1.2.0")]
 impl Billing {
     /// Charges a card.
-    #[handler(lease = "30s", max_run = "2h", attempts = 3, concurrency = 8, retention = "24h", name = "charge")]
+    #[handler(
+        lease = "30s",
+        max_run = "2h",
+        attempts = 3,
+        concurrency = 8,
+        retention = "24h",
+        name = "charge"
+    )]
     async fn charge(&self, cx: &Context, order: Order) -> Result<Receipt, ChargeError> {
         let _ = cx;
         match order.cents {

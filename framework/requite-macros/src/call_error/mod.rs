@@ -1,4 +1,5 @@
-//! `#[derive(CallError)]`: which errors of a handler are worth another attempt. The same stages as for a service.
+//! `#[derive(CallError)]`: which errors of a handler are worth another attempt. The same stages as for a
+//! service.
 
 mod check;
 mod expand;

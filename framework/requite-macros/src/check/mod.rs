@@ -1,4 +1,5 @@
-//! The rules on the model. Every mistake is reported, on the token that makes it, with what is allowed instead.
+//! The rules on the model. Every mistake is reported, on the token that makes it, with what is allowed
+//! instead.
 
 mod options;
 mod signature;

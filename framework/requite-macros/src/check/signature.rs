@@ -9,8 +9,8 @@ use syn::{
     FnArg, Lifetime, PatType, Path, Receiver, ReturnType, Type, TypeImplTrait, TypeParamBound, TypeReference,
 };
 
-const NO_STREAMS: &str = "streams are not supported yet: a handler takes at most one request by value and returns \
-                          `T` or `Result<T, E>`; send a `Vec<T>`, or pages";
+const NO_STREAMS: &str = "streams are not supported yet: a handler takes at most one request by value \
+                          and returns `T` or `Result<T, E>`; send a `Vec<T>`, or pages";
 
 pub(crate) fn handler(handler: &Handler, errors: &mut Errors) {
     qualifiers(handler, errors);

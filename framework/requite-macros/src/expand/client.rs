@@ -61,7 +61,8 @@ pub(crate) fn client_type(service: &Service) -> TokenStream {
     }
 }
 
-/// The method's description, shared by both sides. Options that were not given keep the defaults of `Method::new`.
+/// The method's description, shared by both sides. Options that were not given keep the defaults of
+/// `Method::new`.
 fn method_constant(service: &Service, handler: &Handler) -> TokenStream {
     let (constant, cfgs) = (handler.constant(), handler.cfgs());
     let (service, name) = (service.name(), handler.name());

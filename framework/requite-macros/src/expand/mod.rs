@@ -1,5 +1,5 @@
-//! Model → tokens, one function per generated item. All paths start with `::requite`; nothing but the client lands
-//! in the user's namespace.
+//! Model → tokens, one function per generated item. All paths start with `::requite`; nothing but the client
+//! lands in the user's namespace.
 
 mod client;
 mod server;
@@ -13,8 +13,8 @@ use quote::quote;
 use std::time::Duration;
 use syn::{ItemTrait, ReturnType, TraitItem, Type, parse_quote};
 
-/// Everything: the assertions on types, first because their errors are the clearest, the user's item, the service and
-/// its client.
+/// Everything: the assertions on types, first because their errors are the clearest, the user's item, the
+/// service and its client.
 pub(crate) fn service(service: &Service) -> TokenStream {
     let served = match &service.form {
         Form::Impl(item) => {
@@ -32,8 +32,8 @@ pub(crate) fn service(service: &Service) -> TokenStream {
     quote!(#(#assertions)* #served #client)
 }
 
-/// `async fn` in a trait makes no promise that its future is `Send`, which a server needs; `impl Future + Send` does,
-/// and may still be implemented by an `async fn`.
+/// `async fn` in a trait makes no promise that its future is `Send`, which a server needs; `impl Future +
+/// Send` does, and may still be implemented by an `async fn`.
 pub(crate) fn with_send_futures<'a>(
     item: &ItemTrait,
     handlers: impl IntoIterator<Item = &'a Handler>,

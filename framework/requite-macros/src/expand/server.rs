@@ -49,8 +49,8 @@ fn definition(service: &Service, owner: &TokenStream) -> TokenStream {
     }
 }
 
-/// A statement and not a link in a chain of calls, because only statements take `#[cfg]`. The handler is called by
-/// its full path: on an `Arc`, `.clone()` or `.as_ref()` would be the methods of `Arc`.
+/// A statement and not a link in a chain of calls, because only statements take `#[cfg]`. The handler is
+/// called by its full path: on an `Arc`, `.clone()` or `.as_ref()` would be the methods of `Arc`.
 fn registration(service: &Service, handler: &Handler, owner: &TokenStream) -> TokenStream {
     let (client, constant, cfgs) = (service.client(), handler.constant(), handler.cfgs());
     let (function, request) = (handler.ident(), handler.request_type());

@@ -1,5 +1,5 @@
-//! Assertions that a handler's types can cross the network, so that a missing derive is reported on the type in the
-//! signature.
+//! Assertions that a handler's types can cross the network, so that a missing derive is reported on the type
+//! in the signature.
 
 use crate::model::{Handler, Output};
 use proc_macro2::{Span, TokenStream};
