@@ -3,12 +3,18 @@
 
 use requite::prelude::*;
 
-#[derive(CallError)]
+#[derive(Serialize, Deserialize, CallError)]
 enum ChargeError {
     #[retry(after = "0s")]
     Busy,
     #[retry(after = "25h")]
     BankDown,
+}
+
+impl std::fmt::Display for ChargeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("failed")
+    }
 }
 
 fn main() {}

@@ -3,11 +3,17 @@
 
 use requite::prelude::*;
 
-#[derive(CallError)]
+#[derive(Serialize, Deserialize, CallError)]
 enum ChargeError {
     #[retry]
     #[retry(after = "30s")]
     Busy,
+}
+
+impl std::fmt::Display for ChargeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("failed")
+    }
 }
 
 fn main() {}

@@ -3,7 +3,7 @@
 
 use requite::prelude::*;
 
-#[derive(CallError)]
+#[derive(Serialize, Deserialize, CallError)]
 enum ChargeError {
     #[retry(aftr = "30s")]
     Busy,
@@ -13,6 +13,12 @@ enum ChargeError {
     Closed,
     #[retry(after = 30)]
     Full,
+}
+
+impl std::fmt::Display for ChargeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("failed")
+    }
 }
 
 fn main() {}

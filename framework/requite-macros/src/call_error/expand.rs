@@ -5,6 +5,7 @@ use crate::errors::Errors;
 use crate::expand::duration;
 use proc_macro2::TokenStream;
 use quote::quote;
+use syn::Data;
 
 pub(super) fn input(input: &Input) -> TokenStream {
     let body = match input.retries.first() {
@@ -14,10 +15,12 @@ pub(super) fn input(input: &Input) -> TokenStream {
     implementation(input, &body)
 }
 
-/// The mistakes, and an impl whose verdict nobody will ask for.
+/// The mistakes, and an impl whose verdict nobody will ask for. A union gets none: it cannot be serialized,
+/// which the compiler would report as well.
 pub(super) fn fallback(input: &Input, errors: Errors) -> TokenStream {
-    let (errors, implementation) =
-        (errors.into_tokens(), implementation(input, &quote!(::core::unreachable!())));
+    let is_union = matches!(input.item.data, Data::Union(_));
+    let implementation = (!is_union).then(|| implementation(input, &quote!(::core::unreachable!())));
+    let errors = errors.into_tokens();
     quote!(#errors #implementation)
 }
 
