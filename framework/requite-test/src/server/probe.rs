@@ -34,6 +34,8 @@ struct Info {
     server_name: String,
     #[serde(default)]
     auth_required: bool,
+    #[serde(default)]
+    jetstream: bool,
 }
 
 /// What `/jsz` tells about the cluster that replicates JetStream's metadata.
@@ -75,13 +77,16 @@ impl Target {
         }
         match ready {
             Ready::Answers => Ok(()),
+            Ready::JetStream if !info.jetstream => {
+                Err(format!("JetStream is off; {} serves without it", self.name))
+            }
             Ready::JetStream => self.monitor("/healthz").map(drop),
         }
     }
 
-    /// The leader of the metadata, as this server of a cluster of `size` sees it. If this one leads and `all` servers
-    /// run, `Err` unless they follow it without lag.
-    pub(crate) fn meta_leader(&self, size: usize, all: bool) -> Result<String, String> {
+    /// The leader of the metadata, as this server of a cluster of `size` sees it. If this one leads, `Err` unless the
+    /// servers that run follow it without lag.
+    pub(crate) fn meta_leader(&self, size: usize, running: &[Self]) -> Result<String, String> {
         self.monitor("/healthz")?;
         let jsz: Jsz =
             serde_json::from_str(&self.monitor("/jsz")?).map_err(|error| format!("/jsz: {error}"))?;
@@ -90,9 +95,10 @@ impl Target {
             return Err(format!("{} sees {} of {size} servers", self.name, meta.cluster_size));
         }
         let leader = meta.leader.filter(|name| !name.is_empty()).ok_or("no meta leader yet")?;
-        let behind = |replica: &&MetaReplica| !replica.current || replica.offline;
-        match meta.replicas.iter().find(behind) {
-            Some(replica) if all && leader == self.name => Err(format!("{} is not current", replica.name)),
+        let follows =
+            |node: &Self| meta.replicas.iter().any(|it| it.name == node.name && it.current && !it.offline);
+        match running.iter().find(|node| node.name != self.name && !follows(node)) {
+            Some(behind) if leader == self.name => Err(format!("{} is not current", behind.name)),
             _ => Ok(leader),
         }
     }
