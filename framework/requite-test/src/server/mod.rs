@@ -7,6 +7,7 @@ mod probe;
 mod process;
 mod watchdog;
 
+use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -138,12 +139,13 @@ impl NatsServer {
     }
 
     /// Stops the process where it is (SIGSTOP): connections stay open and nobody answers, as on a host that hangs.
+    /// When this returns, the server stands still.
     ///
     /// # Errors
     ///
     /// When the server is not running.
     pub fn pause(&mut self) -> Result<(), ServerError> {
-        self.signal(Signal::STOP)
+        self.signal(Process::pause)
     }
 
     /// Lets a paused server go on (SIGCONT).
@@ -152,12 +154,11 @@ impl NatsServer {
     ///
     /// When the server is not running.
     pub fn resume(&mut self) -> Result<(), ServerError> {
-        self.signal(Signal::CONT)
+        self.signal(|process| process.signal(Signal::CONT))
     }
 
-    fn signal(&mut self, signal: Signal) -> Result<(), ServerError> {
-        let process = self.process.as_mut();
-        match process.map_or(Ok(false), |process| process.signal(signal)) {
+    fn signal(&mut self, send: impl FnOnce(&mut Process) -> io::Result<bool>) -> Result<(), ServerError> {
+        match self.process.as_mut().map_or(Ok(false), send) {
             Ok(true) => Ok(()),
             Ok(false) => Err(ServerError::NotRunning { name: self.name().to_owned() }),
             Err(source) => Err(ServerError::Io { doing: "signal the server".to_owned(), source }),

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use super::probe::{Ready, Target};
 use crate::{ServerBinary, ServerError};
@@ -129,7 +129,21 @@ impl Process {
         Ok(true)
     }
 
-    /// Asks the process to stop, paused or not; `false` if it did not within `patience`.
+    /// Stops the process where it is; `false` if it has ended. The signal alone returns before the process stands still,
+    /// and a thread that runs on another CPU may still answer a request then.
+    pub(super) fn pause(&mut self) -> io::Result<bool> {
+        while self.signal(Signal::STOP)? {
+            // Without EXITED, the end of the process stays for `ended` to see.
+            let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            if waitid(WaitId::Pid(Pid::from_child(&self.0)), stopped)?.is_some() {
+                return Ok(true);
+            }
+            thread::sleep(Duration::from_micros(100));
+        }
+        Ok(false)
+    }
+
+    /// Asks the process to end, paused or not; `false` if it did not within `patience`.
     pub(super) fn stop(&mut self, patience: Duration) -> io::Result<bool> {
         let deadline = Instant::now() + patience;
         self.signal(Signal::TERM)?;

@@ -43,7 +43,7 @@ async fn clusters_side_by_side_do_not_join() {
 
 #[tokio::test]
 async fn one_of_three_is_never_ready() {
-    let builder = NatsCluster::builder().version("2.14.6").patience(Duration::from_secs(15));
+    let builder = NatsCluster::builder().version("2.14.6").patience(Duration::from_secs(10));
     let mut cluster = builder.start(3).await.unwrap();
     cluster.node_mut(1).kill9().await;
     cluster.node_mut(2).kill9().await;
