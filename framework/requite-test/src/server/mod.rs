@@ -29,6 +29,9 @@ const STOP: Duration = Duration::from_secs(10);
 /// A nats-server with JetStream, running for this value's sake: dropping it kills the process and removes the store.
 ///
 /// It keeps its port and its store from one run to the next, so clients that reconnect find both again.
+///
+/// A future of [`terminate`](Self::terminate), [`restart`](Self::restart) or [`wait_ready`](Self::wait_ready) that is
+/// dropped before its end (by a timeout around it, say) leaves the server killed; `restart` brings it back.
 #[derive(Debug)]
 pub struct NatsServer {
     // Dropped in this order: the process is gone before its watchdog, its folder and its ports are given up.

@@ -178,7 +178,7 @@ async fn panic_removes_everything() {
 }
 
 #[tokio::test]
-async fn start_that_is_given_up_leaves_no_server() {
+async fn aborted_task_leaves_no_server() {
     let (sent, received) = std::sync::mpsc::channel();
     let giving_up = tokio::spawn(async move {
         let server = NatsServer::start().await.unwrap();
