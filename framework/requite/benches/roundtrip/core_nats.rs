@@ -1,0 +1,44 @@
+//! The floor of the transport: core NATS request/reply. Nothing is stored, nothing is acknowledged.
+
+use anyhow::{Context, Result};
+use async_nats::{Client, Request};
+use futures_util::StreamExt;
+
+use crate::path::{Echo, Path};
+use crate::server::NatsServer;
+
+const SUBJECT: &str = "core.echo";
+
+/// A subscription that answers, and the connection that asks.
+pub(crate) struct CoreNats {
+    caller: Client,
+}
+
+impl Path for CoreNats {
+    async fn set_up(server: &NatsServer) -> Result<Self> {
+        let caller = server.connect("caller").await?;
+        let worker = server.connect("worker").await?;
+        let mut requests = worker.subscribe(SUBJECT).await?;
+        worker.flush().await?;
+        tokio::spawn(async move {
+            while let Some(request) = requests.next().await {
+                let Some(reply) = request.reply else { continue };
+                let echo: Echo =
+                    rmp_serde::from_slice(&request.payload).expect("only this file publishes here");
+                let answer = rmp_serde::to_vec_named(&echo).expect("a string always encodes");
+                if worker.publish(reply, answer.into()).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(CoreNats { caller })
+    }
+
+    async fn call(&self, echo: Echo) -> Result<Echo> {
+        let payload = rmp_serde::to_vec_named(&echo)?;
+        // No timer per call: the window has one for all of them, here and in the other paths.
+        let request = Request::new().payload(payload.into()).timeout(None);
+        let answer = self.caller.send_request(SUBJECT, request).await.context("core request")?;
+        Ok(rmp_serde::from_slice(&answer.payload)?)
+    }
+}
