@@ -5,6 +5,7 @@
 //! re-sends, reconnects) is left out: whatever is not the happy path ends the benchmark.
 
 mod caller;
+mod outbox;
 mod pending;
 mod streams;
 mod wire;

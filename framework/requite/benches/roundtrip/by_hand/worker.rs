@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, ensure};
 use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL};
+use async_nats::message::OutboundMessage;
 use async_nats::{Client, HeaderMap, Message, StatusCode, Subject, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
 
+use super::outbox::Outbox;
 use super::pending::Pending;
 use super::streams::LEASE_SECONDS;
 use super::wire::{
@@ -27,8 +29,10 @@ const WORKER: &str = "worker-1";
 
 /// Serves one method on one connection.
 pub(super) struct Worker {
-    client: Client,
-    pull_subject: String,
+    outbox: Arc<Outbox>,
+    /// The headers of every outcome.
+    headers: HeaderMap,
+    pull_subject: Subject,
     /// One inbox for everything: deliveries (which keep the request's subject), PubAcks and the pulls' statuses.
     ack_prefix: String,
     pull_prefix: String,
@@ -47,8 +51,9 @@ impl Worker {
         let inbox = client.new_inbox();
         let messages = client.subscribe(format!("{inbox}.*.*")).await?;
         let worker = Arc::new(Worker {
-            client,
-            pull_subject: format!("$JS.API.CONSUMER.MSG.NEXT.{REQUESTS}.{METHOD}"),
+            outbox: Outbox::start(client),
+            headers: outcome_headers(),
+            pull_subject: format!("$JS.API.CONSUMER.MSG.NEXT.{REQUESTS}.{METHOD}").into(),
             ack_prefix: format!("{inbox}.a."),
             pull_prefix: format!("{inbox}.p."),
             request_prefix: format!("rq.req.{SERVICE}.{METHOD}."),
@@ -59,7 +64,7 @@ impl Worker {
             acks: Pending::new(),
             slots: Mutex::new(Slots { free: SLOTS, pulled: 0 }),
         });
-        worker.pull_if_due(|_| ()).await?;
+        worker.pull_if_due(|_| ());
         tokio::spawn(worker.read(messages));
         Ok(())
     }
@@ -70,14 +75,14 @@ impl Worker {
                 self.acks.resolve(n, message.payload);
             } else if message.status.is_some() {
                 let given_back = given_back(&message);
-                self.pull_if_due(|slots| slots.give_back(given_back)).await.expect("the connection is open");
+                self.pull_if_due(|slots| slots.give_back(given_back));
             } else {
-                self.pull_if_due(Slots::deliver).await.expect("the connection is open");
+                self.pull_if_due(Slots::deliver);
                 let worker = Arc::clone(&self);
                 tokio::spawn(async move {
                     // The call it belongs to never returns, and the benchmark ends with this message.
                     worker.serve(message).await.expect("the hot path");
-                    worker.pull_if_due(Slots::finish).await.expect("the connection is open");
+                    worker.pull_if_due(Slots::finish);
                 });
             }
         }
@@ -113,7 +118,12 @@ impl Worker {
             body: &body,
         })?;
         self.store(id, n, record.into()).await?;
-        self.client.publish(reply.clone(), Bytes::from_static(b"+ACK")).await?;
+        self.outbox.publish(OutboundMessage {
+            subject: reply.clone(),
+            reply: None,
+            payload: Bytes::from_static(b"+ACK"),
+            headers: None,
+        });
         Ok(())
     }
 
@@ -146,30 +156,40 @@ impl Worker {
 
     /// Writes the outcome where no record is yet, and returns when the server has stored it.
     async fn store(&self, id: &str, n: u64, record: Bytes) -> Result<()> {
-        let mut headers = HeaderMap::new();
-        headers.insert(RQ_V.clone(), VERSION);
-        headers.insert(RQ_KIND.clone(), "outcome");
-        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
-        headers.insert(NATS_MESSAGE_TTL, "120s");
         let subject = Subject::from([&*self.put_prefix, id].concat());
         let stored = self.acks.register(n);
-        let reply = numbered(&self.ack_prefix, n);
-        self.client.publish_with_reply_and_headers(subject, reply, headers, record).await?;
+        let reply = Some(numbered(&self.ack_prefix, n).into());
+        let headers = Some(self.headers.clone());
+        self.outbox.publish(OutboundMessage { subject, reply, payload: record, headers });
         check_pub_ack(&stored.await?, RECORDS)
     }
 
     /// Notes what has happened to the slots, and pulls the free ones if it is time to.
-    async fn pull_if_due(&self, happened: impl FnOnce(&mut Slots)) -> Result<()> {
+    fn pull_if_due(&self, happened: impl FnOnce(&mut Slots)) {
         let due = {
             let mut slots = self.slots.lock().expect("no panic under this lock");
             happened(&mut slots);
             slots.take_due()
         };
-        let Some(batch) = due else { return Ok(()) };
+        let Some(batch) = due else { return };
         let pull = format!(r#"{{"batch":{batch},"expires":5000000000,"idle_heartbeat":2000000000}}"#);
         let reply = numbered(&self.pull_prefix, self.next.fetch_add(1, Ordering::Relaxed));
-        Ok(self.client.publish_with_reply(self.pull_subject.clone(), reply, pull.into()).await?)
+        self.outbox.publish(OutboundMessage {
+            subject: self.pull_subject.clone(),
+            reply: Some(reply.into()),
+            payload: pull.into(),
+            headers: None,
+        });
     }
+}
+
+fn outcome_headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(RQ_V.clone(), VERSION);
+    headers.insert(RQ_KIND.clone(), "outcome");
+    headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
+    headers.insert(NATS_MESSAGE_TTL, "120s");
+    headers
 }
 
 /// Every slot is free, pulled (a message may come for it) or running.
