@@ -23,9 +23,8 @@ impl Path for CoreNats {
         tokio::spawn(async move {
             while let Some(request) = requests.next().await {
                 let Some(reply) = request.reply else { continue };
-                let echo: Echo =
-                    rmp_serde::from_slice(&request.payload).expect("only this file publishes here");
-                let answer = rmp_serde::to_vec_named(&echo).expect("a string always encodes");
+                let echo = Echo::decode(&request.payload).expect("only this file publishes here");
+                let answer = echo.encode().expect("a string always encodes");
                 if worker.publish(reply, answer.into()).await.is_err() {
                     return;
                 }
@@ -35,10 +34,9 @@ impl Path for CoreNats {
     }
 
     async fn call(&self, echo: Echo) -> Result<Echo> {
-        let payload = rmp_serde::to_vec_named(&echo)?;
         // No timer per call: the window has one for all of them, here and in the other paths.
-        let request = Request::new().payload(payload.into()).timeout(None);
+        let request = Request::new().payload(echo.encode()?.into()).timeout(None);
         let answer = self.caller.send_request(SUBJECT, request).await.context("core request")?;
-        Ok(rmp_serde::from_slice(&answer.payload)?)
+        Echo::decode(&answer.payload)
     }
 }

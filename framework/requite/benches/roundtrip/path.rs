@@ -21,6 +21,21 @@ impl Echo {
     pub(crate) fn sample() -> Echo {
         Echo { text: ('a'..='z').cycle().take(PAYLOAD).collect() }
     }
+
+    pub(crate) fn encode(&self) -> Result<Vec<u8>> {
+        encode(self, 2 * PAYLOAD)
+    }
+
+    pub(crate) fn decode(body: &[u8]) -> Result<Echo> {
+        Ok(rmp_serde::from_slice(body)?)
+    }
+}
+
+/// MessagePack with field names, into a buffer of a size that need not grow.
+pub(crate) fn encode(value: &impl Serialize, size: usize) -> Result<Vec<u8>> {
+    let mut buffer = Vec::with_capacity(size);
+    rmp_serde::encode::write_named(&mut buffer, value)?;
+    Ok(buffer)
 }
 
 /// One way from a caller to a handler and back.

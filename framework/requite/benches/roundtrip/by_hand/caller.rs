@@ -71,7 +71,7 @@ impl Caller {
     }
 
     pub(super) async fn call(&self, echo: &Echo) -> Result<Echo> {
-        let body = rmp_serde::to_vec_named(echo)?;
+        let body = echo.encode()?;
         let hash = payload_hash(CONTENT_TYPE, &body);
         let n = self.next.fetch_add(1, Ordering::Relaxed);
         let outcome = self.shared.outcomes.register(n);
@@ -114,7 +114,7 @@ impl Caller {
         ensure!(record.hash == hash, "the outcome of another payload");
         ensure!(record.status == "ok" && record.content_type == CONTENT_TYPE, "the call failed");
         self.clock.observe(record.stored);
-        Ok(rmp_serde::from_slice(record.body)?)
+        Echo::decode(record.body)
     }
 }
 

@@ -17,13 +17,16 @@ use super::wire::{
     CONTENT_TYPE, Delivery, METHOD, RECORDS, REQUESTS, RQ_KIND, RQ_V, Record, SERVICE, VERSION,
     check_pub_ack, number_of, numbered, payload_hash,
 };
-use crate::path::Echo;
+use crate::path::{Echo, encode};
 
 /// Requests that may run or be on their way at once.
 const SLOTS: usize = 1_000;
 
 /// A request stored later than this after it was sent might be an old copy: it would have to be claimed.
 const FRESH: u64 = 2_000_000_000;
+
+/// Bytes that a record needs beside its body, at most.
+const RECORD_FIELDS: usize = 512;
 
 const WORKER: &str = "worker-1";
 
@@ -97,11 +100,10 @@ impl Worker {
         let id = request.subject.strip_prefix(&self.request_prefix).context("a request of this method")?;
 
         let hash = payload_hash(CONTENT_TYPE, &request.payload);
-        let echo: Echo = rmp_serde::from_slice(&request.payload)?;
-        let body = rmp_serde::to_vec_named(&echo)?;
+        let body = Echo::decode(&request.payload)?.encode()?;
 
         let n = self.next.fetch_add(1, Ordering::Relaxed);
-        let record = rmp_serde::to_vec_named(&Record {
+        let record = Record {
             kind: "outcome",
             method: METHOD,
             attempt: delivery.delivered as u32,
@@ -116,7 +118,8 @@ impl Worker {
             status: "ok",
             content_type: CONTENT_TYPE,
             body: &body,
-        })?;
+        };
+        let record = encode(&record, body.len() + RECORD_FIELDS)?;
         self.store(id, n, record.into()).await?;
         self.outbox.publish(OutboundMessage {
             subject: reply.clone(),
