@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use async_nats::{Client, Request};
 use futures_util::StreamExt;
 
-use crate::path::{Echo, Path};
+use crate::path::{Echo, Path, connect};
 use crate::server::NatsServer;
 
 const SUBJECT: &str = "core.echo";
@@ -16,8 +16,8 @@ pub(crate) struct CoreNats {
 
 impl Path for CoreNats {
     async fn set_up(server: &NatsServer) -> Result<Self> {
-        let caller = server.connect("caller").await?;
-        let worker = server.connect("worker").await?;
+        let caller = connect(server, "caller").await?;
+        let worker = connect(server, "worker").await?;
         let mut requests = worker.subscribe(SUBJECT).await?;
         worker.flush().await?;
         tokio::spawn(async move {

@@ -1,8 +1,10 @@
 //! What every measured path is to the benchmark: something that echoes one payload, set up on a server of its own.
 
 use std::future::Future;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use async_nats::{Client, ConnectOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::server::NatsServer;
@@ -36,6 +38,18 @@ pub(crate) fn encode(value: &impl Serialize, size: usize) -> Result<Vec<u8>> {
     let mut buffer = Vec::with_capacity(size);
     rmp_serde::encode::write_named(&mut buffer, value)?;
     Ok(buffer)
+}
+
+/// A connection as every path uses it.
+pub(crate) async fn connect(server: &NatsServer, name: &str) -> Result<Client> {
+    let options = ConnectOptions::new()
+        .name(name)
+        // Subjects are built from constants here.
+        .skip_subject_validation(true)
+        // More than can ever be in flight: a full subscription drops messages.
+        .subscription_capacity(65_536)
+        .ping_interval(Duration::from_secs(5));
+    options.connect(server.url()).await.with_context(|| format!("cannot connect {name}"))
 }
 
 /// One way from a caller to a handler and back.

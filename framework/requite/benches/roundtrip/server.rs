@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use async_nats::{Client, ConnectOptions};
 
 /// Names the nats-server binary; without it, the first one on `PATH` is taken.
 const BINARY: &str = "REQUITE_NATS_SERVER";
@@ -46,22 +45,14 @@ impl NatsServer {
         Ok(server)
     }
 
-    /// A connection as the paths use it.
-    ///
-    /// Subjects here are built from constants, so their validation is skipped; the subscription holds more than
-    /// can ever be in flight, because a full one drops messages.
-    pub(crate) async fn connect(&self, name: &str) -> Result<Client> {
-        let options = ConnectOptions::new()
-            .name(name)
-            .skip_subject_validation(true)
-            .subscription_capacity(65_536)
-            .ping_interval(Duration::from_secs(5));
-        options.connect(&self.url).await.with_context(|| format!("cannot connect to {}", self.url))
+    /// Where clients connect.
+    pub(crate) fn url(&self) -> String {
+        self.url.clone()
     }
 
     /// The server's process id, for its CPU time.
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.id()
+    pub(crate) fn pid(&self) -> Option<u32> {
+        Some(self.process.id())
     }
 
     /// The server writes the port it chose into a file; reading that is free of races, unlike choosing one for it.

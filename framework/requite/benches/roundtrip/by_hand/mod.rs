@@ -17,7 +17,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use self::caller::Caller;
 use self::worker::Worker;
-use crate::path::{Echo, Path};
+use crate::path::{Echo, Path, connect};
 use crate::server::NatsServer;
 
 /// One caller; the worker runs in tasks of its own.
@@ -28,10 +28,10 @@ pub(crate) struct ByHand {
 impl Path for ByHand {
     async fn set_up(server: &NatsServer) -> Result<Self> {
         let secret = token();
-        let worker = server.connect("worker").await?;
+        let worker = connect(server, "worker").await?;
         let created = streams::create(&worker, &secret).await?;
         Worker::start(worker, &secret, created.last_sequence).await?;
-        let caller = Caller::start(server.connect("caller").await?, &created.time).await?;
+        let caller = Caller::start(connect(server, "caller").await?, &created.time).await?;
         Ok(ByHand { caller })
     }
 
