@@ -19,17 +19,20 @@ impl Path for CoreNats {
         let caller = connect(server, "caller").await?;
         let worker = connect(server, "worker").await?;
         let mut requests = worker.subscribe(SUBJECT).await?;
-        worker.flush().await?;
+        let responder = worker.clone();
         tokio::spawn(async move {
             while let Some(request) = requests.next().await {
                 let Some(reply) = request.reply else { continue };
                 let echo = Echo::decode(&request.payload).expect("only this file publishes here");
                 let answer = echo.encode().expect("a string always encodes");
-                if worker.publish(reply, answer.into()).await.is_err() {
+                if responder.publish(reply, answer.into()).await.is_err() {
                     return;
                 }
             }
         });
+        // A flush only writes to the socket. This answer, on the same connection, means that the server knows of
+        // the subscription, and so the caller meets it.
+        worker.request(SUBJECT, Echo::sample().encode()?.into()).await?;
         Ok(CoreNats { caller })
     }
 

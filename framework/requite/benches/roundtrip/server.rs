@@ -39,6 +39,7 @@ impl NatsServer {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
+            .inspect_err(|_| _ = fs::remove_dir_all(&directory))
             .with_context(|| format!("cannot start {}; set {BINARY}", binary.display()))?;
         let mut server = NatsServer { process, directory, url: String::new() };
         server.url = server.wait_for_url().await?;
