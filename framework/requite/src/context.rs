@@ -63,7 +63,8 @@ impl Context {
     /// Whether the lease was confirmed lately. When not, another worker may be given the request soon: a careful
     /// handler starts nothing that it cannot repeat.
     pub fn lease_ok(&self) -> bool {
-        self.held.stopping() == Stop::No && self.held.lease().state(self.held.broker.now()) == LeaseState::Held
+        self.held.stopping() == Stop::No
+            && self.held.lease().state(self.held.broker.now()) == LeaseState::Held
     }
 
     /// Resolves when the handler has to stop: its lease is lost, or the worker shuts down and its time is over. The

@@ -169,7 +169,11 @@ impl Service for ServiceDefinition {
 #[derive(Debug)]
 pub(crate) enum Produced {
     Value(Bytes),
-    Error { body: Bytes, text: String, retry: Retry },
+    Error {
+        body: Bytes,
+        text: String,
+        retry: Retry,
+    },
     Undecodable(String),
     /// The value or error could not be encoded: a defect of the handler's types.
     Unencodable(String),

@@ -102,7 +102,9 @@ fn check_server<B: Broker>(broker: &B) -> Result<(), SetupError> {
     let version = broker.server().version;
     let mut parts = version.split(['.', '-']).map_while(|part| part.parse::<u64>().ok());
     match (parts.next(), parts.next()) {
-        (Some(major), Some(minor)) if (major, minor) < MIN_SERVER => Err(SetupError::ServerTooOld { version }),
+        (Some(major), Some(minor)) if (major, minor) < MIN_SERVER => {
+            Err(SetupError::ServerTooOld { version })
+        }
         _ => Ok(()),
     }
 }
@@ -201,7 +203,9 @@ async fn put_records<B: Broker>(broker: &B, plan: &Plan<'_>) -> Result<String, S
             match api::create_stream(broker, &records(plan, &secret)).await {
                 Ok(info) => info,
                 // Another worker made it in the same moment, with its own secret: that one counts.
-                Err(_) => api::stream_info(broker, &name).await.map_err(|failure| api_error(&name, failure))?,
+                Err(_) => {
+                    api::stream_info(broker, &name).await.map_err(|failure| api_error(&name, failure))?
+                }
             }
         }
         other => other.map_err(|failure| api_error(&name, failure))?,
@@ -229,12 +233,14 @@ async fn put_stream<B: Broker>(broker: &B, setup: Setup, wanted: &StreamConfig) 
         }
         other => other.map_err(|failure| api_error(name, failure))?,
     };
-    let missing: Vec<_> = wanted.subjects.iter().filter(|it| !found.config.subjects.contains(it)).cloned().collect();
+    let missing: Vec<_> =
+        wanted.subjects.iter().filter(|it| !found.config.subjects.contains(it)).cloned().collect();
     if setup == Setup::Create && !missing.is_empty() {
         // A new method of a service that exists: its subject joins, none leaves while an older worker serves it.
         let mut joined = found.config.clone();
         joined.subjects.extend(missing);
-        let updated = api::update_stream(broker, &joined).await.map_err(|failure| api_error(name, failure))?;
+        let updated =
+            api::update_stream(broker, &joined).await.map_err(|failure| api_error(name, failure))?;
         return compare_stream(wanted, &updated.config);
     }
     compare_stream(wanted, &found.config)
@@ -296,9 +302,15 @@ async fn settle_one<B: Broker>(
         other => return Err(SetupError::Unavailable { what: stream, text: format!("{other:?}") }),
     }
     // Pulled and acked here where nobody serves yet; a worker that is faster acks it unseen.
-    let pull = crate::wire::jetstream::PullRequest { batch: 1, expires: nanos(Duration::from_secs(2)), idle_heartbeat: 0 };
+    let pull = crate::wire::jetstream::PullRequest {
+        batch: 1,
+        expires: nanos(Duration::from_secs(2)),
+        idle_heartbeat: 0,
+    };
     let body = serde_json::to_vec(&pull).expect("plain structs have a JSON form");
-    let pulled = broker.request(Outgoing::new(subject::api::pull(&stream, method.name), body), api::ANSWER_WITHIN).await;
+    let pulled = broker
+        .request(Outgoing::new(subject::api::pull(&stream, method.name), body), api::ANSWER_WITHIN)
+        .await;
     if let Ok(message) = pulled
         && message.headers.first(header::KIND) == Some(header::KIND_SETUP)
         && let Some(reply) = message.reply
@@ -332,8 +344,21 @@ macro_rules! compare {
 /// Limits may be changed by operators; what the protocol rests on may not.
 fn compare_stream(wanted: &StreamConfig, found: &StreamConfig) -> Result<(), SetupError> {
     compare!(
-        &wanted.name, wanted, found, retention, storage, discard, discard_new_per_subject, max_msgs_per_subject,
-        max_age, num_replicas, allow_direct, allow_msg_ttl, allow_rollup_hdrs, subject_transform, republish
+        &wanted.name,
+        wanted,
+        found,
+        retention,
+        storage,
+        discard,
+        discard_new_per_subject,
+        max_msgs_per_subject,
+        max_age,
+        num_replicas,
+        allow_direct,
+        allow_msg_ttl,
+        allow_rollup_hdrs,
+        subject_transform,
+        republish
     );
     if let Some(missing) = wanted.subjects.iter().find(|subject| !found.subjects.contains(subject)) {
         return Err(drift(&wanted.name, "subjects", missing, format!("{:?}", found.subjects)));
@@ -342,7 +367,16 @@ fn compare_stream(wanted: &StreamConfig, found: &StreamConfig) -> Result<(), Set
 }
 
 fn compare_consumer(what: &str, wanted: &ConsumerConfig, found: &ConsumerConfig) -> Result<(), SetupError> {
-    compare!(what, wanted, found, filter_subject, ack_policy, ack_wait, max_deliver, max_ack_pending, backoff);
+    compare!(
+        what,
+        wanted,
+        found,
+        filter_subject,
+        ack_policy,
+        ack_wait,
+        max_deliver,
+        max_ack_pending,
+        backoff
+    );
     Ok(())
 }
-

@@ -55,7 +55,7 @@ pub(crate) fn with_send_futures<'a>(
 /// The reply and the error as callers see them.
 pub(crate) fn outcome(handler: &Handler) -> (Type, Type) {
     let Output { reply, error } = handler.output();
-    (reply, error.unwrap_or_else(|| parse_quote!(::core::convert::Infallible)))
+    (reply, error.unwrap_or_else(|| parse_quote!(::requite::NoError)))
 }
 
 pub(crate) fn duration(duration: Duration) -> TokenStream {

@@ -122,10 +122,7 @@ impl UserAccountsClient {
         ::requite::__private::call(&self.client, Self::__OPEN, &who)
     }
     /// Calls `close` of the service `user-accounts`.
-    pub fn close(
-        &self,
-        account: AccountId,
-    ) -> ::requite::Call<(), ::core::convert::Infallible> {
+    pub fn close(&self, account: AccountId) -> ::requite::Call<(), ::requite::NoError> {
         ::requite::__private::call(&self.client, Self::__CLOSE, &account)
     }
     /// Finds the call of `user-accounts.open` that was made under `key`: after a crash, or in another process.
@@ -139,7 +136,7 @@ impl UserAccountsClient {
     pub fn attach_close(
         &self,
         key: impl ::core::convert::AsRef<str>,
-    ) -> ::requite::Attach<(), ::core::convert::Infallible> {
+    ) -> ::requite::Attach<(), ::requite::NoError> {
         ::requite::__private::attach(&self.client, Self::__CLOSE, key.as_ref())
     }
 }

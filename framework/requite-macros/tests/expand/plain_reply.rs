@@ -77,14 +77,14 @@ impl BillingClient {
     pub fn count(
         &self,
         request: Filter,
-    ) -> ::requite::Call<Vec<u64>, ::core::convert::Infallible> {
+    ) -> ::requite::Call<Vec<u64>, ::requite::NoError> {
         ::requite::__private::call(&self.client, Self::__COUNT, &request)
     }
     /// Finds the call of `billing.count` that was made under `key`: after a crash, or in another process.
     pub fn attach_count(
         &self,
         key: impl ::core::convert::AsRef<str>,
-    ) -> ::requite::Attach<Vec<u64>, ::core::convert::Infallible> {
+    ) -> ::requite::Attach<Vec<u64>, ::requite::NoError> {
         ::requite::__private::attach(&self.client, Self::__COUNT, key.as_ref())
     }
 }

@@ -77,14 +77,14 @@ impl SchemaClient {
     pub fn r#type(
         &self,
         r#ref: Reference,
-    ) -> ::requite::Call<Option<Shape>, ::core::convert::Infallible> {
+    ) -> ::requite::Call<Option<Shape>, ::requite::NoError> {
         ::requite::__private::call(&self.client, Self::__TYPE, &r#ref)
     }
     /// Finds the call of `schema.type` that was made under `key`: after a crash, or in another process.
     pub fn attach_type(
         &self,
         key: impl ::core::convert::AsRef<str>,
-    ) -> ::requite::Attach<Option<Shape>, ::core::convert::Infallible> {
+    ) -> ::requite::Attach<Option<Shape>, ::requite::NoError> {
         ::requite::__private::attach(&self.client, Self::__TYPE, key.as_ref())
     }
 }

@@ -66,14 +66,14 @@ impl ClockClient {
         "tick",
     );
     /// Calls `tick` of the service `clock`.
-    pub fn tick(&self) -> ::requite::Call<(), ::core::convert::Infallible> {
+    pub fn tick(&self) -> ::requite::Call<(), ::requite::NoError> {
         ::requite::__private::call(&self.client, Self::__TICK, &())
     }
     /// Finds the call of `clock.tick` that was made under `key`: after a crash, or in another process.
     pub fn attach_tick(
         &self,
         key: impl ::core::convert::AsRef<str>,
-    ) -> ::requite::Attach<(), ::core::convert::Infallible> {
+    ) -> ::requite::Attach<(), ::requite::NoError> {
         ::requite::__private::attach(&self.client, Self::__TICK, key.as_ref())
     }
 }

@@ -182,7 +182,10 @@ impl<T: ReplyType, E: HandlerError> IntoFuture for Call<T, E> {
 
 impl<T, E> fmt::Debug for Call<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("service", &self.method.service).field("method", &self.method.name).finish_non_exhaustive()
+        f.debug_struct("Call")
+            .field("service", &self.method.service)
+            .field("method", &self.method.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -286,7 +289,10 @@ impl<T: ReplyType, E: HandlerError> IntoFuture for Attach<T, E> {
 
 impl<T, E> fmt::Debug for Attach<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attach").field("service", &self.method.service).field("method", &self.method.name).finish_non_exhaustive()
+        f.debug_struct("Attach")
+            .field("service", &self.method.service)
+            .field("method", &self.method.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -318,7 +324,8 @@ fn target<E>(
     method: &Method,
     id: impl FnOnce(&Name, &Name) -> RequestId,
 ) -> Result<Target, CallError<E>> {
-    let invalid = |error: crate::InvalidName| CallError::Rejected(Rejected::InvalidName { text: error.to_string() });
+    let invalid =
+        |error: crate::InvalidName| CallError::Rejected(Rejected::InvalidName { text: error.to_string() });
     let service: Name = method.service.parse().map_err(invalid)?;
     let name: Name = method.name.parse().map_err(invalid)?;
     let id = id(&service, &name);
@@ -343,7 +350,10 @@ fn limits(broker: &impl Broker, method: &Method, options: &Options) -> Limits {
     }
 }
 
-async fn finish<T: ReplyType, E: HandlerError>(drive: &mut Drive, finished: Option<Verdict>) -> Result<T, CallError<E>> {
+async fn finish<T: ReplyType, E: HandlerError>(
+    drive: &mut Drive,
+    finished: Option<Verdict>,
+) -> Result<T, CallError<E>> {
     let verdict = match finished {
         Some(verdict) => verdict,
         None => match drive.go(false).await {
@@ -361,20 +371,24 @@ async fn finish<T: ReplyType, E: HandlerError>(drive: &mut Drive, finished: Opti
 fn answer<T: ReplyType, E: HandlerError>(outcome: &Bytes) -> Result<T, CallError<E>> {
     let record = Record::decode(outcome).expect("an outcome was decoded when it came");
     let content_type = record.content_type.and_then(ContentType::parse).unwrap_or_default();
-    let aborted = |reason: Reason, text: String| {
-        CallError::Aborted(Aborted { reason, text, attempt: record.attempt })
-    };
+    let aborted =
+        |reason: Reason, text: String| CallError::Aborted(Aborted { reason, text, attempt: record.attempt });
     let limits = DecodeLimits::default();
     match (record.status, record.body) {
-        (Some(Status::Ok), Some(body)) => codec::decode(content_type, body, &limits)
-            .map_err(|error| aborted(Reason::Undecodable, format!("the value cannot be decoded here: {error}"))),
+        (Some(Status::Ok), Some(body)) => codec::decode(content_type, body, &limits).map_err(|error| {
+            aborted(Reason::Undecodable, format!("the value cannot be decoded here: {error}"))
+        }),
         (Some(Status::Failed), Some(body)) => Err(match codec::decode(content_type, body, &limits) {
             Ok(error) => CallError::Failed(error),
-            Err(_) => aborted(record.reason.unwrap_or(Reason::Other), record.error.unwrap_or_default().into()),
+            Err(_) => {
+                aborted(record.reason.unwrap_or(Reason::Other), record.error.unwrap_or_default().into())
+            }
         }),
         (Some(Status::Rejected), _) => Err(CallError::Rejected(match record.reason {
             Some(Reason::Expired) => Rejected::Expired,
-            Some(Reason::Undecodable) => Rejected::Undecodable { text: record.error.unwrap_or_default().into() },
+            Some(Reason::Undecodable) => {
+                Rejected::Undecodable { text: record.error.unwrap_or_default().into() }
+            }
             reason => Rejected::Other { reason: reason.unwrap_or(Reason::Other) },
         })),
         _ => Err(aborted(record.reason.unwrap_or(Reason::Other), record.error.unwrap_or_default().into())),
@@ -400,8 +414,12 @@ fn refusal<E>(verdict: Verdict, drive: &Drive) -> CallError<E> {
         Verdict::TooLarge if drive.is_in_doubt() => unknown(Why::AcceptanceUnknown),
         Verdict::TooLarge => CallError::Rejected(Rejected::TooLarge { text }),
         Verdict::QueueFull => unavailable(Unavailable::QueueFull { text }),
-        Verdict::NoSuchMethod => unavailable(Unavailable::NoSuchMethod { method: drive.target.method.to_string() }),
-        Verdict::NoStream => unavailable(Unavailable::NoStream { service: drive.target.subjects.service().to_string() }),
+        Verdict::NoSuchMethod => {
+            unavailable(Unavailable::NoSuchMethod { method: drive.target.method.to_string() })
+        }
+        Verdict::NoStream => {
+            unavailable(Unavailable::NoStream { service: drive.target.subjects.service().to_string() })
+        }
         Verdict::PermissionDenied => unavailable(Unavailable::PermissionDenied { subject: text }),
         Verdict::Refused => unavailable(Unavailable::Refused { text }),
         Verdict::NoQuorum => unavailable(Unavailable::NoQuorum),

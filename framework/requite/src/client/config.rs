@@ -163,7 +163,8 @@ impl ClientBuilder {
             settings.tls_ca = env("NATS_CA").map(PathBuf::from);
         }
         if settings.tls_certificate.is_none() {
-            settings.tls_certificate = env("NATS_CERT").map(PathBuf::from).zip(env("NATS_KEY").map(PathBuf::from));
+            settings.tls_certificate =
+                env("NATS_CERT").map(PathBuf::from).zip(env("NATS_KEY").map(PathBuf::from));
         }
         let namespace = name("namespace", self.namespace.or_else(|| env("REQUITE_NAMESPACE")), "rq")?;
         let caller = match self.caller.or_else(|| env("REQUITE_CALLER")) {
@@ -172,16 +173,20 @@ impl ClientBuilder {
         };
         settings.inbox_owner = caller.to_string();
         let secret = self.key_secret.or_else(|| env("REQUITE_KEY_SECRET").map(Secret));
-        Ok(Config { namespace, caller, key_secret: secret.map(|it| it.0.into_bytes()), settings, content_type: self.content_type })
+        Ok(Config {
+            namespace,
+            caller,
+            key_secret: secret.map(|it| it.0.into_bytes()),
+            settings,
+            content_type: self.content_type,
+        })
     }
 }
 
 fn name(setting: &'static str, value: Option<String>, default: &str) -> Result<Name, ConnectError> {
-    value
-        .as_deref()
-        .unwrap_or(default)
-        .parse()
-        .map_err(|error: crate::InvalidName| ConnectError::InvalidSetting { name: setting, text: error.to_string() })
+    value.as_deref().unwrap_or(default).parse().map_err(|error: crate::InvalidName| {
+        ConnectError::InvalidSetting { name: setting, text: error.to_string() }
+    })
 }
 
 /// The name of a caller that has none: its user's, else the program's.
@@ -216,7 +221,8 @@ mod tests {
         let config = ClientBuilder::new().config(env).unwrap();
         assert_eq!((config.settings.shown().as_str(), config.caller.as_str()), ("env:1", "env-user"));
         assert_eq!(config.namespace.as_str(), "env");
-        let by_hand = ClientBuilder::new().url("nats://hand:2").user("me", "x").namespace("ns").caller("shop");
+        let by_hand =
+            ClientBuilder::new().url("nats://hand:2").user("me", "x").namespace("ns").caller("shop");
         let config = by_hand.config(env).unwrap();
         assert_eq!((config.settings.shown().as_str(), config.caller.as_str()), ("hand:2", "shop"));
         assert_eq!((config.namespace.as_str(), config.settings.user.as_deref()), ("ns", Some("me")));
@@ -230,7 +236,8 @@ mod tests {
 
     #[test]
     fn secrets_are_not_shown() {
-        let builder = ClientBuilder::new().user("me", "hunter2").token("hunter2").nkey("hunter2").key_secret("hunter2");
+        let builder =
+            ClientBuilder::new().user("me", "hunter2").token("hunter2").nkey("hunter2").key_secret("hunter2");
         assert!(!format!("{builder:?}").contains("hunter2"));
     }
 }

@@ -254,7 +254,9 @@ impl Drive {
 
     fn read_mail(&mut self, mail: Mail) -> Option<Event> {
         match mail {
-            Mail::Record(message) if self.is_genuine(&message) => self.see(message.payload).map(Event::Pushed),
+            Mail::Record(message) if self.is_genuine(&message) => {
+                self.see(message.payload).map(Event::Pushed)
+            }
             Mail::Record(_) => None,
             Mail::Signal { kind: SignalKind::Stored, .. } => Some(Event::StoredBefore),
             Mail::Signal { kind: SignalKind::Unknown, .. } => None,
@@ -286,7 +288,8 @@ impl Drive {
 
     /// Takes note of a record; nothing if it is none, or of another method.
     fn see(&mut self, payload: Bytes) -> Option<Seen> {
-        let record = Record::decode(&payload).filter(|record| record.method == self.target.method.as_str())?;
+        let record =
+            Record::decode(&payload).filter(|record| record.method == self.target.method.as_str())?;
         let seen = Seen { kind: record.kind, hash: record.hash };
         let (attempt, stored) = (record.attempt, record.stored);
         self.client.observe(self.target.subjects.service().as_str(), stored);
@@ -302,13 +305,19 @@ impl Drive {
         let broker = self.client.broker.clone();
         let target = self.target.clone();
         match action {
-            Action::Publish { resend, with_message_id, after } => self.publish(resend, with_message_id, after),
+            Action::Publish { resend, with_message_id, after } => {
+                self.publish(resend, with_message_id, after)
+            }
             Action::Read { after } => Box::pin(async move {
                 tokio::time::sleep(after).await;
                 read(&broker, &target).await
             }),
-            Action::AskStreams => Box::pin(async move { Event::Streams(ask_streams(&broker, &target).await).into() }),
-            Action::AskWorkers => Box::pin(async move { Event::Asked(ask_workers(&broker, &target).await).into() }),
+            Action::AskStreams => {
+                Box::pin(async move { Event::Streams(ask_streams(&broker, &target).await).into() })
+            }
+            Action::AskWorkers => {
+                Box::pin(async move { Event::Asked(ask_workers(&broker, &target).await).into() })
+            }
             Action::Wait | Action::Finish(_) => Box::pin(std::future::pending()),
         }
     }

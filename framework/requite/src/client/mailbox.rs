@@ -15,7 +15,12 @@ use crate::{broker::Message, wire::signal::SignalKind};
 pub(super) enum Mail {
     /// A record came on the inbox.
     Record(Message),
-    Signal { kind: SignalKind, worker: String, attempt: u32, n: u64 },
+    Signal {
+        kind: SignalKind,
+        worker: String,
+        attempt: u32,
+        n: u64,
+    },
     Reconnected,
     /// The server refused to take the request.
     Denied,

@@ -102,7 +102,18 @@ impl Client {
         })?;
         let clocks = Mutex::default();
         let next_id = AtomicU64::new(0);
-        Ok(Self { inner: Arc::new(Inner { broker, config, subjects, instance, next_id, pending, clocks, listeners }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                broker,
+                config,
+                subjects,
+                instance,
+                next_id,
+                pending,
+                clocks,
+                listeners,
+            }),
+        })
     }
 
     pub(crate) fn broker(&self) -> &AnyBroker {

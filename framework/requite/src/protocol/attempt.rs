@@ -183,7 +183,10 @@ enum State {
     /// Waiting for an owner that may be about to claim.
     Standing,
     /// Somebody's claim is there: watching whether it lives.
-    Watching { seen: Seen, until: Moment },
+    Watching {
+        seen: Seen,
+        until: Moment,
+    },
     /// Before the start; a write is in flight.
     Claiming,
     Running,
@@ -332,7 +335,9 @@ impl Attempt {
             return self.resolve(write, seen, now);
         }
         match (&self.state, seen) {
-            (State::New | State::Running | State::Settling | State::Claiming | State::Over, _) => Action::None,
+            (State::New | State::Running | State::Settling | State::Claiming | State::Over, _) => {
+                Action::None
+            }
             (_, None) => self.nothing_there(now),
             (_, Some(seen)) => self.somebody_there(seen, now),
         }

@@ -99,9 +99,15 @@ pub(crate) enum Presence {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Publish the request, after this long.
-    Publish { resend: bool, with_message_id: bool, after: Duration },
+    Publish {
+        resend: bool,
+        with_message_id: bool,
+        after: Duration,
+    },
     /// Read the record, after this long.
-    Read { after: Duration },
+    Read {
+        after: Duration,
+    },
     /// Ask which streams take the request.
     AskStreams,
     /// Ask who runs the call.
@@ -384,7 +390,11 @@ impl Caller {
             Ok(None) if !self.is_accepted() => {
                 // The server dropped the publish as a duplicate of one that is not finished, or of one that is
                 // forgotten: without a message id it tells which.
-                if now >= self.limits.accept_by { self.give_up_accepting() } else { self.publish(false, Duration::ZERO) }
+                if now >= self.limits.accept_by {
+                    self.give_up_accepting()
+                } else {
+                    self.publish(false, Duration::ZERO)
+                }
             }
             Ok(None) => self.after_read(now),
             Err(()) if self.lapse.is_some() => self.after_read(now),

@@ -8,10 +8,7 @@ use std::sync::{
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::{
-    method::MethodRuntime,
-    stats::count,
-};
+use super::{method::MethodRuntime, stats::count};
 use crate::{
     broker::{AnyBroker, Broker, Subject},
     protocol::{
@@ -83,7 +80,13 @@ pub(crate) struct Arrival {
 
 impl Held {
     /// Takes a slot; it is free again when the attempt is over.
-    pub(crate) fn new(method: Arc<MethodRuntime>, broker: AnyBroker, arrival: Arrival, body: Bytes, machine: Attempt) -> Self {
+    pub(crate) fn new(
+        method: Arc<MethodRuntime>,
+        broker: AnyBroker,
+        arrival: Arrival,
+        body: Bytes,
+        machine: Attempt,
+    ) -> Self {
         method.slots.take();
         Self {
             method,

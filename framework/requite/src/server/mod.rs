@@ -148,7 +148,8 @@ impl Server {
             let service: Name = definition.name.parse().map_err(SetupError::from)?;
             let subjects = ServiceSubjects::new(&self.config.namespace, &service);
             let options: Vec<Method> = definition.methods.iter().map(|(method, _)| *method).collect();
-            let plan = Plan { subjects: &subjects, methods: &options, limits: self.limits, setup: self.setup };
+            let plan =
+                Plan { subjects: &subjects, methods: &options, limits: self.limits, setup: self.setup };
             let prepared = prepare(&self.broker, &plan).await?;
             let runtime = Arc::new(ServiceRuntime {
                 request_stream: subjects.request_stream(),

@@ -15,7 +15,9 @@ use super::{
     held::{Arrival, Held},
     keeper::Keeper,
     method::{Binding, MethodRuntime},
-    settle, stats::count, worker,
+    settle,
+    stats::count,
+    worker,
 };
 use crate::{
     broker::{AnyBroker, Broker, Event, Message, Outgoing, Subject, Subscription},
@@ -209,13 +211,18 @@ impl Puller {
             .subjects
             .parse_request(&message.subject)
             .is_some_and(|origin| origin.method == self.method.options.name);
-        let checked = if is_ours { Envelope::check(&message.headers) } else { Checked::Foreign("has a foreign subject") };
+        let checked = if is_ours {
+            Envelope::check(&message.headers)
+        } else {
+            Checked::Foreign("has a foreign subject")
+        };
         let expires = self.method.times.end(pulled);
         match checked {
             Checked::Call(envelope) => {
                 let hash = payload_hash(envelope.content_type.as_str(), &message.payload);
                 let subject = message.subject;
-                let arrival = Arrival { subject, ack, sequence, stored, hash, envelope, pulled, arrived: now };
+                let arrival =
+                    Arrival { subject, ack, sequence, stored, hash, envelope, pulled, arrived: now };
                 self.start(arrival, delivery, message.payload, now);
             }
             Checked::Setup => self.ack_unseen(ack, expires),
@@ -254,7 +261,8 @@ impl Puller {
         let waited = method.server_now(now).map_or(0, |it| it.saturating_sub(arrival.stored));
         let prove = Duration::from_nanos(waited) > options.lease / 3;
         let machine = Attempt::new(method.new_attempt_id(), delivery, terms);
-        let held = Arc::new(Held::new(Arc::clone(method), self.broker.clone(), arrival, body.clone(), machine));
+        let held =
+            Arc::new(Held::new(Arc::clone(method), self.broker.clone(), arrival, body.clone(), machine));
         self.keeper.register(Arc::clone(&held));
         self.tasks.spawn(worker::attend(held, body, self.keeper.clone(), prove));
     }
@@ -270,8 +278,9 @@ impl Puller {
             expired: envelope.left.is_some_and(|left| {
                 self.method.server_now(now).is_some_and(|now| now > stored.saturating_add(nanos_of(left)))
             }),
-            owner_claims_until: binding
-                .map_or(now + self.method.times.owner_claims_within(), |it| bind::owner_claims_until(&self.method, it)),
+            owner_claims_until: binding.map_or(now + self.method.times.owner_claims_within(), |it| {
+                bind::owner_claims_until(&self.method, it)
+            }),
         }
     }
 
@@ -281,7 +290,14 @@ impl Puller {
     }
 
     /// What no caller of ours wrote: kept for people, acked, and no record is written under an id it may have made up.
-    fn bury_unseen(&self, message: Message, ack: Subject, sequence: u64, reason: &'static str, expires: Moment) {
+    fn bury_unseen(
+        &self,
+        message: Message,
+        ack: Subject,
+        sequence: u64,
+        reason: &'static str,
+        expires: Moment,
+    ) {
         let broker = self.broker.clone();
         let subjects = &self.method.service.subjects;
         let subject = match subjects.parse_request(&message.subject) {
@@ -294,7 +310,16 @@ impl Puller {
         self.tasks.spawn(async move {
             let headers = message.headers.without_server_ones();
             while broker.now() < expires {
-                if settle::store_dead_letter(subject.clone(), headers.clone(), message.payload.clone(), reason, sequence, &broker).await {
+                if settle::store_dead_letter(
+                    subject.clone(),
+                    headers.clone(),
+                    message.payload.clone(),
+                    reason,
+                    sequence,
+                    &broker,
+                )
+                .await
+                {
                     count(&counters.dead_letters);
                     return settle::send_ack(&ack, expires, &broker).await;
                 }

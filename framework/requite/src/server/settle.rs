@@ -54,7 +54,9 @@ pub(crate) async fn drive(held: &Held, mut action: Action, keeper: &Keeper, via:
                 Event::Read(read_record(held, via).await)
             }
             Action::Write(write) => Event::Written(write_record(held, write, via).await),
-            Action::Ask { worker, attempt_id } => Event::Owner(ask_owner(held, &worker, attempt_id, via).await),
+            Action::Ask { worker, attempt_id } => {
+                Event::Owner(ask_owner(held, &worker, attempt_id, via).await)
+            }
             Action::Wait(until) => {
                 pause(held, until.since(held.now())).await;
                 Event::Due
@@ -179,7 +181,9 @@ fn record_message(held: &Held, write: Write) -> Outgoing {
         content_type: None,
         body: None,
     };
-    if let Some(Produced::Error { text, .. } | Produced::Undecodable(text) | Produced::Unencodable(text)) = &*produced {
+    if let Some(Produced::Error { text, .. } | Produced::Undecodable(text) | Produced::Unencodable(text)) =
+        &*produced
+    {
         record.error = Some(text);
     }
     match write.what {
@@ -247,7 +251,8 @@ async fn bury(held: &Held, reason: Reason, via: &AnyBroker) -> bool {
     let origin = held.origin();
     let subject = held.method.service.subjects.dead_letter(origin.method, origin.caller, origin.id);
     let body = held.body();
-    let stored = store_dead_letter(subject, held.envelope.encode(), body, reason.as_str(), held.sequence, via).await;
+    let stored =
+        store_dead_letter(subject, held.envelope.encode(), body, reason.as_str(), held.sequence, via).await;
     if stored {
         count(&held.method.service.counters.dead_letters);
     } else {

@@ -45,13 +45,17 @@ async fn run(held: &Arc<Held>, body: Bytes) -> Option<Ending> {
     held.handler_started();
     let context = Context::new(Arc::clone(held));
     let span = tracing::info_span!(
-        "handle", service = method.options.service, method = method.options.name,
-        id = held.origin().id, attempt = context.attempt()
+        "handle",
+        service = method.options.service,
+        method = method.options.name,
+        id = held.origin().id,
+        attempt = context.attempt()
     );
     // The decoding is inside: a panicking `Deserialize` is caught like a panicking handler.
-    let running = AssertUnwindSafe(async { method.handler.run(context, held.envelope.content_type, body).await })
-        .catch_unwind()
-        .instrument(span);
+    let running =
+        AssertUnwindSafe(async { method.handler.run(context, held.envelope.content_type, body).await })
+            .catch_unwind()
+            .instrument(span);
     let produced = tokio::select! {
         biased;
         done = tokio::time::timeout(method.options.max_run, running) => done,
@@ -89,7 +93,8 @@ fn default_delay(spent: u32) -> Duration {
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     sanitise(text.unwrap_or("a panic without a text"))
 }
 

@@ -57,7 +57,12 @@ impl Questions {
     }
 }
 
-async fn forward(broker: &AnyBroker, subject: String, wrap: fn(Message) -> Question, tell: &mpsc::Sender<Question>) {
+async fn forward(
+    broker: &AnyBroker,
+    subject: String,
+    wrap: fn(Message) -> Question,
+    tell: &mpsc::Sender<Question>,
+) {
     let Ok(mut messages) = broker.subscribe(subject).await else {
         return;
     };
@@ -75,7 +80,8 @@ impl Question {
     pub(super) async fn answer(self, rounds: &Rounds, broker: &AnyBroker) {
         let (message, body) = match self {
             Self::Mine(message) => {
-                let mine = MineQuestion::decode(&message.payload).is_some_and(|question| owns(rounds, &question));
+                let mine =
+                    MineQuestion::decode(&message.payload).is_some_and(|question| owns(rounds, &question));
                 (message, if mine { MINE } else { NOT_MINE })
             }
             Self::Ping(message) => {

@@ -40,7 +40,11 @@ enum Order {
     /// Beat for this delivery now, and say when it is confirmed.
     Prove(Arc<Held>),
     /// Hand a delivery back, after the heartbeats that were sent for it.
-    Nak { ack: String, delay: Duration, expires: Moment },
+    Nak {
+        ack: String,
+        delay: Duration,
+        expires: Moment,
+    },
     /// Let go of everything in hand; answered when all of it is under way.
     HandOver(tokio::sync::oneshot::Sender<()>),
     Stop,

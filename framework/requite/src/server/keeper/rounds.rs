@@ -5,11 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::sync::{broadcast, mpsc};
 
-use super::{
-    Keeper, Order, control,
-    probe::Probe,
-    table::Table,
-};
+use super::{Keeper, Order, control, probe::Probe, table::Table};
 use crate::{
     broker::{AnyBroker, Broker, Event, Outgoing},
     protocol::{
@@ -136,7 +132,8 @@ impl Rounds {
             }
         }
         for method in &self.methods {
-            let of_method: Vec<_> = waiting.iter().filter(|it| Arc::ptr_eq(&it.method, method)).cloned().collect();
+            let of_method: Vec<_> =
+                waiting.iter().filter(|it| Arc::ptr_eq(&it.method, method)).cloned().collect();
             if !of_method.is_empty() {
                 beat(method, of_method, broker, false).await;
             }
@@ -259,7 +256,8 @@ async fn beat(method: &Arc<MethodRuntime>, held: Vec<Arc<Held>>, broker: &AnyBro
                 }
             }
             other => {
-                let why = other.map_or_else(|error| error.to_string(), |it| format!("status {:?}", it.status));
+                let why =
+                    other.map_or_else(|error| error.to_string(), |it| format!("status {:?}", it.status));
                 tracing::warn!(method = method.options.name, why, "heartbeats were not confirmed");
             }
         }
