@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     answer,
     consumer::Consumer,
-    pattern::{covers, overlap},
+    pattern::overlap,
     stream::{Publish, Stream},
     turn::{Kind, Sent, Turn},
 };
@@ -19,6 +19,7 @@ use crate::{
 
 const API: &str = "$JS.API.";
 const DEFAULT_WINDOW: u64 = 120_000_000_000;
+const DEFAULT_ACK_WAIT: u64 = 30_000_000_000;
 
 /// Every stream of the server.
 #[derive(Default)]
@@ -168,10 +169,26 @@ impl JetStream {
         if overlaps { Err((400, 10065, "subjects overlap with an existing stream")) } else { Ok(()) }
     }
 
+    /// A consumer's configuration with what the server fills in.
+    fn consumer_config(config: Value) -> Result<ConsumerConfig, Refusal> {
+        let mut config: ConsumerConfig = serde_json::from_value(config).map_err(|_| INVALID_JSON)?;
+        if config.ack_wait == 0 {
+            config.ack_wait = DEFAULT_ACK_WAIT;
+        }
+        for (value, default) in
+            [(&mut config.max_deliver, -1), (&mut config.max_ack_pending, 1_000), (&mut config.max_waiting, 512)]
+        {
+            if *value == 0 {
+                *value = default;
+            }
+        }
+        Ok(config)
+    }
+
+    // A filter outside the stream's subjects is taken, as nats-server 2.15.1 takes it.
     fn put_consumer(&mut self, rest: &str, body: &[u8], now: u64) -> Result<Value, Refusal> {
         let request: Value = serde_json::from_slice(body).map_err(|_| INVALID_JSON)?;
-        let config: ConsumerConfig =
-            serde_json::from_value(request["config"].clone()).map_err(|_| INVALID_JSON)?;
+        let config = Self::consumer_config(request["config"].clone())?;
         let action = request["action"].as_str().unwrap_or_default();
         let mut tokens = rest.splitn(3, '.');
         let (name, consumer) = (tokens.next().unwrap_or(""), tokens.next().unwrap_or(""));
@@ -180,12 +197,6 @@ impl JetStream {
         }
         let stream = self.streams.get_mut(name).ok_or(NO_STREAM)?;
         let filter = if config.filter_subject.is_empty() { ">" } else { &config.filter_subject };
-        let stored_as = stream.config.subject_transform.as_ref().map(|it| &it.dest);
-        if !config.filter_subject.is_empty()
-            && !stream.config.subjects.iter().chain(stored_as).any(|it| covers(it, filter))
-        {
-            return Err((400, 10093, "consumer filter subject is not a valid subset of the interest subjects"));
-        }
         let mut others = stream.consumers.values().filter(|it| it.config.durable_name != consumer);
         if stream.config.retention == "workqueue"
             && others.any(|it| it.config.filter_subject.is_empty() || overlap(&it.config.filter_subject, filter))

@@ -1,0 +1,126 @@
+//! The simulated server against a real one: random operations on both, compared step by step.
+//!
+//! What differs is a mistake of the simulation. `REQUITE_SEED=n REQUITE_SEQUENCES=1` replays one sequence.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use tokio::sync::Barrier;
+
+use super::{Connection, Simulation};
+use crate::broker::jetstream;
+
+mod play;
+mod real;
+
+const SEQUENCES: u64 = 200;
+const AT_ONCE: u64 = 40;
+/// A busy machine can stretch real time over a lease; a mistake differs every time.
+const TRIES: u64 = 3;
+/// After a restart the server looks at leases within 1.5 s, and all of them have run out.
+const AFTER_RESTART: Duration = Duration::from_millis(3_500);
+
+/// Plays a sequence on the simulation; between phases either time passes or the server restarts.
+fn simulated(seed: u64, namespace: &str, restart: bool) -> Vec<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.unwrap().block_on(async {
+        let simulation = Simulation::new(seed);
+        let broker: Connection = simulation.connect("player").unwrap();
+        play::play(&broker, seed, namespace, async |wait| {
+            if restart {
+                simulation.restart(Duration::from_millis(100));
+                tokio::time::sleep(AFTER_RESTART).await;
+            } else {
+                tokio::time::sleep(wait).await;
+            }
+        })
+        .await
+    })
+}
+
+async fn simulated_aside(seed: u64, namespace: String, restart: bool) -> Vec<String> {
+    tokio::task::spawn_blocking(move || simulated(seed, &namespace, restart)).await.unwrap()
+}
+
+/// The first step that differs, with what led to it.
+fn difference(seed: u64, real: &[String], simulated: &[String]) -> Option<String> {
+    let at = (0..real.len().max(simulated.len())).find(|at| real.get(*at) != simulated.get(*at))?;
+    let before = real[at.saturating_sub(40)..at].join("\n  ");
+    Some(format!(
+        "seed {seed}, after\n  {before}\nreal:      {}\nsimulated: {}",
+        real.get(at).map_or("nothing", String::as_str),
+        simulated.get(at).map_or("nothing", String::as_str),
+    ))
+}
+
+async fn compare(broker: &jetstream::Connection, seed: u64) -> Option<String> {
+    let mut found = None;
+    for attempt in 0..TRIES {
+        let namespace = format!("d{seed}t{attempt}");
+        let real = play::play(broker, seed, &namespace, async |wait| tokio::time::sleep(wait).await).await;
+        found = difference(seed, &real, &simulated_aside(seed, namespace, false).await);
+        if found.is_none() {
+            break;
+        }
+    }
+    found
+}
+
+fn report(differences: &[String]) {
+    let shown = differences.iter().take(4).map(String::as_str).collect::<Vec<_>>().join("\n\n");
+    assert!(differences.is_empty(), "{} sequences differ\n\n{shown}", differences.len());
+}
+
+#[tokio::test]
+async fn both_brokers_do_the_same() {
+    let Some(server) = real::Server::start() else { return };
+    let broker = server.connect().await;
+    let first = setting("REQUITE_SEED").unwrap_or(1);
+    let end = first + setting("REQUITE_SEQUENCES").unwrap_or(SEQUENCES);
+    let next = AtomicU64::new(first);
+    let players = (0..AT_ONCE).map(async |_| {
+        let mut differences = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= end {
+                return differences;
+            }
+            differences.extend(compare(&broker, seed).await);
+        }
+    });
+    report(&join_all(players).await.concat());
+}
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// All sequences share one server, so they wait for each other before it restarts.
+#[tokio::test]
+async fn both_brokers_restart_the_same() {
+    let Some(server) = real::Server::start() else { return };
+    let (broker, server) = (server.connect().await, tokio::sync::Mutex::new(server));
+    let barrier = Barrier::new(AT_ONCE as usize);
+    let players = (0..AT_ONCE).map(async |number| {
+        let (seed, namespace) = (10_000 + number, format!("r{number}"));
+        let real = play::play(&broker, seed, &namespace, async |_| {
+            if barrier.wait().await.is_leader() {
+                server.lock().await.restart().await;
+            }
+            barrier.wait().await;
+            tokio::time::sleep(AFTER_RESTART).await;
+        });
+        let real = real.await;
+        difference(seed, &real, &simulated_aside(seed, namespace, true).await)
+    });
+    let differences: Vec<String> = join_all(players).await.into_iter().flatten().collect();
+    report(&differences);
+}
+
+#[test]
+fn one_seed_gives_one_run() {
+    assert_eq!(simulated(7, "same", false), simulated(7, "same", false));
+}
