@@ -175,9 +175,11 @@ impl JetStream {
         if config.ack_wait == 0 {
             config.ack_wait = DEFAULT_ACK_WAIT;
         }
-        for (value, default) in
-            [(&mut config.max_deliver, -1), (&mut config.max_ack_pending, 1_000), (&mut config.max_waiting, 512)]
-        {
+        for (value, default) in [
+            (&mut config.max_deliver, -1),
+            (&mut config.max_ack_pending, 1_000),
+            (&mut config.max_waiting, 512),
+        ] {
             if *value == 0 {
                 *value = default;
             }
@@ -199,7 +201,8 @@ impl JetStream {
         let filter = if config.filter_subject.is_empty() { ">" } else { &config.filter_subject };
         let mut others = stream.consumers.values().filter(|it| it.config.durable_name != consumer);
         if stream.config.retention == "workqueue"
-            && others.any(|it| it.config.filter_subject.is_empty() || overlap(&it.config.filter_subject, filter))
+            && others
+                .any(|it| it.config.filter_subject.is_empty() || overlap(&it.config.filter_subject, filter))
         {
             return Err((400, 10100, "filtered consumer not unique on workqueue stream"));
         }
@@ -266,8 +269,9 @@ impl JetStream {
         let Some(stream) = self.streams.get(name).filter(|it| it.config.allow_direct) else { return false };
         let Some(reply) = reply else { return true };
         turn.send(match stream.store.last_of(subject) {
-            Some(message) => Sent::new(reply, Kind::Answer, message.payload.clone())
-                .headers(stream.read_headers(message)),
+            Some(message) => {
+                Sent::new(reply, Kind::Answer, message.payload.clone()).headers(stream.read_headers(message))
+            }
             None => Sent {
                 status: Some((404, "Message Not Found".into())),
                 ..Sent::new(reply, Kind::Answer, Bytes::new())

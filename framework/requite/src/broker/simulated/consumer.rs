@@ -176,7 +176,8 @@ impl Consumer {
         pending.since = turn.now;
         self.check_within(turn.now, self.config.ack_wait + CHECK_DELAY);
         *self.deliveries.entry(at.stream).or_default() += 1;
-        let mut sent = Sent::new(to, Kind::Delivery, message.payload.clone()).headers(message.headers.clone());
+        let mut sent =
+            Sent::new(to, Kind::Delivery, message.payload.clone()).headers(message.headers.clone());
         sent.shown = Some(message.subject.clone());
         sent.reply = Some(format!(
             "$JS.ACK.{}.{}.{count}.{}.{}.{}.{}",
@@ -207,15 +208,15 @@ impl Consumer {
     /// Queues what was not acked in time (`checkPending`).
     fn check_leases(&mut self, store: &Store, now: u64) {
         let (first, floor, lease) = (store.first_sequence(), self.floor.stream, self.config.ack_wait);
-        let gone: Vec<u64> =
-            self.pending.keys().copied().filter(|it| *it < first || *it <= floor).collect();
+        let gone: Vec<u64> = self.pending.keys().copied().filter(|it| *it < first || *it <= floor).collect();
         for sequence in gone {
             let pending = self.pending.remove(&sequence).expect("a key of the map was just listed");
             self.redelivered.remove(&sequence);
             self.redeliver.retain(|it| *it != sequence);
             self.floor.stream = self.floor.stream.max(sequence);
             self.floor.delivery = self.floor.delivery.max(pending.delivery);
-            self.ledger.write(now, Update::Settled(Position { delivery: pending.delivery, stream: sequence }));
+            self.ledger
+                .write(now, Update::Settled(Position { delivery: pending.delivery, stream: sequence }));
         }
         let mut next = lease + CHECK_DELAY;
         let mut expired = Vec::new();
@@ -340,8 +341,7 @@ impl Consumer {
         let state = self.ledger.reload(since);
         self.pulls.forget();
         self.redeliver.clear();
-        self.next =
-            Position { delivery: state.delivered.delivery + 1, stream: state.delivered.stream + 1 };
+        self.next = Position { delivery: state.delivered.delivery + 1, stream: state.delivered.stream + 1 };
         self.floor = state.floor;
         self.pending = state.pending;
         self.redelivered = state.redelivered;

@@ -215,9 +215,8 @@ impl Broker for Connection {
     }
 
     fn events(&self) -> broadcast::Receiver<Event> {
-        let events = self.act(|server, _| {
-            server.network.links.get(&self.0.link).map(|link| link.events.subscribe())
-        });
+        let events =
+            self.act(|server, _| server.network.links.get(&self.0.link).map(|link| link.events.subscribe()));
         events.unwrap_or_else(|| broadcast::channel(1).1)
     }
 

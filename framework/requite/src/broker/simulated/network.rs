@@ -348,7 +348,9 @@ impl Network {
         link.up = true;
         server.clone_into(&mut link.server);
         let mut frames = vec![Frame::Subscribe(ANSWERS, format!("{}.r.*", inbox(id)))];
-        frames.extend(link.subscriptions.iter().map(|(id, (pattern, _))| Frame::Subscribe(*id, pattern.clone())));
+        frames.extend(
+            link.subscriptions.iter().map(|(id, (pattern, _))| Frame::Subscribe(*id, pattern.clone())),
+        );
         frames.extend(link.queued.drain(..));
         let _ = link.events.send(Event::Reconnected);
         for frame in frames {

@@ -39,8 +39,10 @@ pub(super) fn map(src: &str, dest: &str, subject: &str) -> Option<String> {
         src.split('.').zip(&tokens).filter(|(token, _)| *token == "*").map(|(_, there)| *there).collect();
     let rest = src.split('.').position(|token| token == ">").map(|at| tokens[at..].join("."));
     let mapped = dest.split('.').map(|token| {
-        let number =
-            token.strip_prefix("{{wildcard(").and_then(|it| it.strip_suffix(")}}")).or(token.strip_prefix('$'));
+        let number = token
+            .strip_prefix("{{wildcard(")
+            .and_then(|it| it.strip_suffix(")}}"))
+            .or(token.strip_prefix('$'));
         match number.and_then(|it| it.parse::<usize>().ok()) {
             Some(number) => wildcards.get(number.checked_sub(1)?).map(|it| (*it).to_owned()),
             None if token == ">" => rest.clone(),

@@ -152,8 +152,8 @@ impl Server {
         };
         let taken = self.with_turn(|jetstream, turn| jetstream.take(&publish, turn));
         if let Some(reply) = message.reply.as_deref().filter(|_| !heard && !taken) {
-            let sent = Sent::status(reply, 503, "")
-                .headers(Headers::default().with(header::SUBJECT, subject));
+            let sent =
+                Sent::status(reply, 503, "").headers(Headers::default().with(header::SUBJECT, subject));
             self.network.send_to(link, &parcel_of(&sent), self.now);
         }
         self.post();

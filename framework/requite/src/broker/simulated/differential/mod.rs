@@ -98,15 +98,14 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// All sequences share one server, so they wait for each other before it restarts.
-#[tokio::test]
-async fn both_brokers_restart_the_same() {
-    let Some(server) = real::Server::start() else { return };
+/// Plays sequences with restarts of a server that they share, so they wait for each other before it restarts: which
+/// differ, and how.
+async fn restart_together(server: &mut real::Server, seeds: &[u64], attempt: u64) -> Vec<(u64, String)> {
     let (broker, server) = (server.connect().await, tokio::sync::Mutex::new(server));
-    let barrier = Barrier::new(AT_ONCE as usize);
-    let players = (0..AT_ONCE).map(async |number| {
-        let (seed, namespace) = (10_000 + number, format!("r{number}"));
-        let real = play::play(&broker, seed, &namespace, async |_| {
+    let barrier = Barrier::new(seeds.len());
+    let players = seeds.iter().map(async |seed| {
+        let namespace = format!("r{seed}t{attempt}");
+        let real = play::play(&broker, *seed, &namespace, async |_| {
             if barrier.wait().await.is_leader() {
                 server.lock().await.restart().await;
             }
@@ -114,9 +113,25 @@ async fn both_brokers_restart_the_same() {
             tokio::time::sleep(AFTER_RESTART).await;
         });
         let real = real.await;
-        difference(seed, &real, &simulated_aside(seed, namespace, true).await)
+        let difference = difference(*seed, &real, &simulated_aside(*seed, namespace, true).await);
+        difference.map(|it| (*seed, it))
     });
-    let differences: Vec<String> = join_all(players).await.into_iter().flatten().collect();
+    join_all(players).await.into_iter().flatten().collect()
+}
+
+#[tokio::test]
+async fn both_brokers_restart_the_same() {
+    let Some(mut server) = real::Server::start() else { return };
+    let first = setting("REQUITE_SEED").unwrap_or(10_000);
+    let mut seeds: Vec<u64> = (first..first + AT_ONCE).collect();
+    let mut differences = Vec::new();
+    for attempt in 0..TRIES {
+        let found = restart_together(&mut server, &seeds, attempt).await;
+        (seeds, differences) = found.into_iter().unzip();
+        if seeds.is_empty() {
+            break;
+        }
+    }
     report(&differences);
 }
 

@@ -180,7 +180,8 @@ impl<B: Broker> Player<'_, B> {
     }
 
     async fn request(&mut self) {
-        let (method, id) = (self.one_of(&["m", "m", "m", "m", "m", "m", "m", "n", "n", "unknown"]), self.random.below(5));
+        let (method, id) =
+            (self.one_of(&["m", "m", "m", "m", "m", "m", "m", "n", "n", "unknown"]), self.random.below(5));
         let subject = self.subjects.any_request().replace('>', &format!("{method}.caller.i.{id}"));
         let mut headers = Headers::default().with(header::VERSION, "1");
         let message_id = self.one_of(&["", "", "own", "own", "shared"]);
@@ -293,8 +294,9 @@ impl<B: Broker> Player<'_, B> {
 
     /// Two pulls wait when messages come: they are served in turn.
     async fn two_pulls(&mut self) {
-        let body = format!(r#"{{"batch":2,"expires":{}}}"#, (SHORT * 2).as_nanos());
-        for _ in 0..2 {
+        // Far enough from each other that they end one after the other.
+        for expires in [SHORT * 2, LONG] {
+            let body = format!(r#"{{"batch":2,"expires":{}}}"#, expires.as_nanos());
             self.open("m", &body).await;
             tokio::time::sleep(SETTLE).await;
         }
@@ -306,7 +308,7 @@ impl<B: Broker> Player<'_, B> {
         for _ in 0..2 {
             self.collect("one of two pulls", 5).await;
         }
-        self.spent += SHORT;
+        self.spent += LONG;
     }
 
     fn delivery(&mut self, message: &Message) -> String {
@@ -341,7 +343,16 @@ impl<B: Broker> Player<'_, B> {
         }
         let delay = format!(r#"-NAK {{"delay": {}}}"#, NAK_DELAY.as_nanos());
         let verb = self.one_of(&[
-            "+ACK", "+ACK", "+ACK", "", "-NAK", "-NAK {\"delay\": 0}", &delay, "+TERM", "+TERM why", "+WPI",
+            "+ACK",
+            "+ACK",
+            "+ACK",
+            "",
+            "-NAK",
+            "-NAK {\"delay\": 0}",
+            &delay,
+            "+TERM",
+            "+TERM why",
+            "+WPI",
         ]);
         let what = format!("{verb} {}", without_time(&reply));
         let answer =
@@ -384,9 +395,7 @@ impl<B: Broker> Player<'_, B> {
         }
         for consumer in ["m", "n", "gone"] {
             let info = api::consumer_info(self.broker, &self.subjects.request_stream(), consumer).await;
-            let info = info.map(|it| {
-                (it.ack_floor, it.num_pending, it.num_ack_pending, it.num_redelivered)
-            });
+            let info = info.map(|it| (it.ack_floor, it.num_pending, it.num_ack_pending, it.num_redelivered));
             self.note(consumer, info);
         }
     }

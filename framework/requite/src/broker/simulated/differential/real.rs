@@ -2,7 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Stdio, sync::Arc, time::Duration};
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::broker::jetstream::{Connection, Settings};
 
