@@ -1,5 +1,7 @@
 //! Every error that a user meets: what happened, whether the request may still run, what to do next.
 
+use crate::wire::record::Reason;
+
 /// Why there is no connection.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -36,4 +38,245 @@ pub enum ConnectError {
         /// What is wrong with it.
         text: String,
     },
+}
+
+/// Why a service cannot be set up or served.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// The server is older than the oldest that is supported.
+    #[error("nats-server {version} is too old: 2.12 or newer is needed")]
+    ServerTooOld {
+        /// The server's version.
+        version: String,
+    },
+    /// A lease is shorter than is safe.
+    #[error("the lease of `{method}` is {lease:?}, but at least {least:?} is needed here")]
+    LeaseTooShort {
+        /// The method.
+        method: String,
+        /// Its lease.
+        lease: std::time::Duration,
+        /// The shortest that is safe on this many replicas.
+        least: std::time::Duration,
+    },
+    /// A stream or consumer does not exist, and set-up may not create it.
+    #[error("{what} does not exist; run set-up once with `Setup::Create`")]
+    Missing {
+        /// Which.
+        what: String,
+    },
+    /// A stream or consumer is configured otherwise than the protocol needs.
+    #[error("{what} has `{setting}` {found}, but {wanted} is needed")]
+    Drift {
+        /// Which.
+        what: String,
+        /// The setting.
+        setting: &'static str,
+        /// What the protocol or the handler's options ask for.
+        wanted: String,
+        /// What the server says.
+        found: String,
+    },
+    /// The server refused.
+    #[error("the server refused {what}: {text}")]
+    Refused {
+        /// The stream or consumer.
+        what: String,
+        /// What the server said.
+        text: String,
+    },
+    /// The server could not be asked: no JetStream, no quorum, no permission, or no connection.
+    #[error("no answer about {what}: {text}")]
+    Unavailable {
+        /// The stream or consumer.
+        what: String,
+        /// What happened.
+        text: String,
+    },
+    /// A name of a service or method cannot be used.
+    #[error(transparent)]
+    Name(#[from] crate::name::InvalidName),
+}
+
+/// Why a server does not start.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A service cannot be set up.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+}
+
+/// How a call ended otherwise than with a value. Every class says whether the request may still run.
+///
+/// | class | did it run? | what to do |
+/// |---|---|---|
+/// | [`Failed`](Self::Failed), [`Aborted`](Self::Aborted) | it ended; the error is stored | a new call, if at all |
+/// | [`Rejected`](Self::Rejected) | certainly not | mend the request |
+/// | [`Unavailable`](Self::Unavailable) | no: it was not accepted | call again |
+/// | [`Unknown`](Self::Unknown) | it may still run | call again with the same key, or attach to the id |
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError<E> {
+    /// The handler's own error.
+    #[error("{0}")]
+    Failed(E),
+    /// The request ended without the handler's word.
+    #[error(transparent)]
+    Aborted(Aborted),
+    /// The request never ran and never will.
+    #[error(transparent)]
+    Rejected(Rejected),
+    /// The request was not accepted: sending it again is safe.
+    #[error(transparent)]
+    Unavailable(Unavailable),
+    /// The request may be running, or may yet run.
+    #[error(transparent)]
+    Unknown(Unknown),
+}
+
+impl<E> CallError<E> {
+    /// Whether the request may be running, or may yet run.
+    pub fn may_still_run(&self) -> bool {
+        matches!(self, Self::Unknown(_))
+    }
+}
+
+/// A request that ended without the handler's word. Its effects may have happened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("aborted in attempt {attempt}: {}{}{text}", reason.as_str(), if text.is_empty() { "" } else { ": " })]
+#[non_exhaustive]
+pub struct Aborted {
+    /// Why.
+    pub reason: Reason,
+    /// The last error, for people.
+    pub text: String,
+    /// 1 for the first attempt.
+    pub attempt: u32,
+}
+
+/// Why a request never ran.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejected {
+    /// The key was used before with another request.
+    #[error("the key was used before with another request")]
+    IdReused,
+    /// The request is larger than the server takes.
+    #[error("the request is too large: {text}")]
+    TooLarge {
+        /// What the server, or the connection, said.
+        text: String,
+    },
+    /// The deadline passed before a handler started.
+    #[error("the deadline passed before a handler started")]
+    Expired,
+    /// The handler's worker could not decode the request.
+    #[error("the worker cannot decode the request: {text}")]
+    Undecodable {
+        /// What its decoder said.
+        text: String,
+    },
+    /// The request could not be encoded.
+    #[error("the request cannot be encoded: {text}")]
+    Unencodable {
+        /// What the encoder said.
+        text: String,
+    },
+    /// Service or method cannot be a token of a subject.
+    #[error("{text}")]
+    InvalidName {
+        /// Which name, and the rule.
+        text: String,
+    },
+    /// A reason of a later version of the protocol.
+    #[error("rejected: {}", reason.as_str())]
+    Other {
+        /// The reason.
+        reason: Reason,
+    },
+}
+
+/// Why a request was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unavailable {
+    /// The service's queue is full.
+    #[error("the queue is full: {text}")]
+    QueueFull {
+        /// Which limit, in the server's words.
+        text: String,
+    },
+    /// The service exists, but has no such method.
+    #[error("the service has no method `{method}`")]
+    NoSuchMethod {
+        /// The method.
+        method: String,
+    },
+    /// The service has no stream: it was never set up here, or its stream was deleted.
+    #[error("the service `{service}` has no stream here: never set up, or deleted")]
+    NoStream {
+        /// The service.
+        service: String,
+    },
+    /// The stream exists, but nobody could take the request: an election, or too few servers.
+    #[error("no server could take the request: no leader, no quorum, or no connection")]
+    NoQuorum,
+    /// No worker serves the method; only asked for with `require_worker`.
+    #[error("no worker serves `{method}`")]
+    NoWorker {
+        /// The method.
+        method: String,
+    },
+    /// These credentials may not send this request.
+    #[error("no permission to publish on {subject}")]
+    PermissionDenied {
+        /// The request's subject.
+        subject: String,
+    },
+    /// The server refused for another reason.
+    #[error("the server refused: {text}")]
+    Refused {
+        /// What it said.
+        text: String,
+    },
+    /// The connection is closed for good.
+    #[error("the connection is closed")]
+    Closed,
+}
+
+/// A request that may be running, or may yet run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}; attach to {id} to learn how it ends")]
+#[non_exhaustive]
+pub struct Unknown {
+    /// The id to attach to.
+    pub id: crate::RequestId,
+    /// Which limit passed.
+    pub why: Why,
+}
+
+/// Which limit passed before the end of a call was known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Why {
+    /// `accept_within`: the request was sent, and whether it was stored is not known.
+    #[error("it is not known whether the request was accepted")]
+    AcceptanceUnknown,
+    /// `start_within`: accepted, and no worker serves the method.
+    #[error("accepted, but no worker serves the method")]
+    NoWorker,
+    /// `start_within`: accepted, and the workers are busy.
+    #[error("accepted, but no worker has started it")]
+    NotStarted,
+    /// `silent_for`: started, and its worker is silent.
+    #[error("started, but its worker is silent")]
+    Silent,
+    /// `deadline`: accepted, and not ended.
+    #[error("the deadline passed")]
+    DeadlinePassed,
 }

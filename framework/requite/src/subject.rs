@@ -188,6 +188,14 @@ impl CallerSubjects {
         rest.strip_prefix(self.caller.as_str())?.strip_prefix('.')
     }
 
+    /// Service and id of a request of this caller.
+    pub(crate) fn parse_request<'a>(&self, subject: &'a str) -> Option<(&'a str, &'a str)> {
+        let rest = subject.strip_prefix(self.namespace.as_str())?.strip_prefix(".req.")?;
+        let (service, rest) = rest.split_once('.')?;
+        let (_method, rest) = rest.split_once('.')?;
+        Some((service, rest.strip_prefix(self.caller.as_str())?.strip_prefix('.')?))
+    }
+
     /// Service and id of a signal.
     pub(crate) fn parse_signal<'a>(&self, subject: &'a str) -> Option<(&'a str, &'a str)> {
         let rest = subject.strip_prefix(self.namespace.as_str())?.strip_prefix(".sig.")?;

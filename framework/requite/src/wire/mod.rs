@@ -6,6 +6,7 @@ pub(crate) mod control;
 pub(crate) mod header;
 pub(crate) mod jetstream;
 pub(crate) mod record;
+pub(crate) mod request;
 pub(crate) mod signal;
 
 use ring::digest;

@@ -51,6 +51,18 @@ impl Headers {
         }
     }
 
+    /// A copy without the headers by which a server would understand more than a message: ids, expectations, times to
+    /// live. What strangers wrote is kept for people, not obeyed.
+    pub(crate) fn without_server_ones(&self) -> Self {
+        let mut kept = Self::default();
+        for (name, values) in self.iter().filter(|(name, _)| !name.starts_with("Nats-")) {
+            for value in values {
+                kept.append(name, value);
+            }
+        }
+        kept
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.as_ref().is_none_or(HeaderMap::is_empty)
     }

@@ -18,7 +18,7 @@ pub(crate) mod headers;
 mod options;
 
 pub(crate) use async_nats::Subject;
-pub(crate) use options::Settings;
+pub(crate) use options::{Secret, Settings};
 
 use headers::Headers;
 

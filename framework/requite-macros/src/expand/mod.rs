@@ -1,0 +1,65 @@
+//! Model → tokens, one function per generated item. All paths start with `::requite`; nothing but the client
+//! lands in the user's namespace.
+
+mod client;
+mod server;
+mod types;
+
+pub(crate) use client::client_type;
+
+use crate::model::{Form, Handler, Output, Service};
+use proc_macro2::{Literal, TokenStream};
+use quote::quote;
+use std::time::Duration;
+use syn::{ItemTrait, ReturnType, TraitItem, Type, parse_quote};
+
+/// Everything: the assertions on types, first because their errors are the clearest, the user's item, the
+/// service and its client.
+pub(crate) fn service(service: &Service) -> TokenStream {
+    let served = match &service.form {
+        Form::Impl(item) => {
+            let service = server::service_impl(service, &item.self_ty);
+            quote!(#item #service)
+        }
+        Form::Trait(item) => {
+            let mut item = with_send_futures(item, &service.handlers);
+            item.items.push(server::into_service(service, &item.ident));
+            quote!(#item)
+        }
+    };
+    let client = client::client(service);
+    let assertions = service.handlers.iter().map(types::assertions);
+    quote!(#(#assertions)* #served #client)
+}
+
+/// `async fn` in a trait makes no promise that its future is `Send`, which a server needs; `impl Future +
+/// Send` does, and may still be implemented by an `async fn`.
+pub(crate) fn with_send_futures<'a>(
+    item: &ItemTrait,
+    handlers: impl IntoIterator<Item = &'a Handler>,
+) -> ItemTrait {
+    let mut item = item.clone();
+    for handler in handlers {
+        let Some(TraitItem::Fn(function)) = item.items.get_mut(handler.position) else { continue };
+        function.sig.asyncness = None;
+        let output = match &function.sig.output {
+            ReturnType::Default => parse_quote!(()),
+            ReturnType::Type(_, ty) => ty.clone(),
+        };
+        function.sig.output =
+            parse_quote!(-> impl ::core::future::Future<Output = #output> + ::core::marker::Send);
+    }
+    item
+}
+
+/// The reply and the error as callers see them.
+pub(crate) fn outcome(handler: &Handler) -> (Type, Type) {
+    let Output { reply, error } = handler.output();
+    (reply, error.unwrap_or_else(|| parse_quote!(::requite::NoError)))
+}
+
+pub(crate) fn duration(duration: Duration) -> TokenStream {
+    let millis = u64::try_from(duration.as_millis()).expect("checked when the attribute was parsed");
+    let millis = Literal::u64_unsuffixed(millis);
+    quote!(::core::time::Duration::from_millis(#millis))
+}

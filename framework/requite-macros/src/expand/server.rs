@@ -1,0 +1,84 @@
+//! The serving side: the service's definition, with one registration per handler.
+
+use crate::model::{Handler, Service};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::{TraitItem, Type, parse_quote};
+
+/// `impl ::requite::Service` for the type of an impl.
+pub(super) fn service_impl(service: &Service, self_ty: &Type) -> TokenStream {
+    let body = definition(service, &quote!(Self));
+    quote! {
+        #[automatically_derived]
+        impl ::requite::Service for #self_ty {
+            #[allow(deprecated, unused_variables)]
+            fn definition(self) -> ::requite::ServiceDefinition {
+                #body
+            }
+        }
+    }
+}
+
+/// The provided method of a trait that does the same for whatever implements it.
+pub(super) fn into_service(service: &Service, contract: &Ident) -> TraitItem {
+    let body = definition(service, &quote!(<Self as #contract>));
+    parse_quote! {
+        /// What a server runs: every handler of this contract, answered by `self`.
+        #[allow(deprecated, unused_variables)]
+        fn into_service(self) -> ::requite::ServiceDefinition
+        where
+            Self: ::core::marker::Sized + ::core::marker::Send + ::core::marker::Sync + 'static,
+        {
+            #body
+        }
+    }
+}
+
+fn definition(service: &Service, owner: &TokenStream) -> TokenStream {
+    let (name, description) = (service.name(), service.description());
+    let version = match &service.options.version {
+        Some(version) => quote!(#version),
+        None => quote!(::core::env!("CARGO_PKG_VERSION")),
+    };
+    let registrations = service.handlers.iter().map(|handler| registration(service, handler, owner));
+    quote! {
+        let service = ::std::sync::Arc::new(self);
+        let definition = ::requite::__private::definition(#name, #version, #description);
+        #(#registrations)*
+        definition
+    }
+}
+
+/// A statement and not a link in a chain of calls, because only statements take `#[cfg]`. The handler is
+/// called by its full path: on an `Arc`, `.clone()` or `.as_ref()` would be the methods of `Arc`.
+fn registration(service: &Service, handler: &Handler, owner: &TokenStream) -> TokenStream {
+    let (client, constant, cfgs) = (service.client(), handler.constant(), handler.cfgs());
+    let (function, request) = (handler.ident(), handler.request_type());
+    let constructor = match handler.output().error {
+        Some(_) => quote!(handler),
+        None => quote!(infallible_handler),
+    };
+    let (cx, lent_cx) = match handler.takes_context() {
+        true => (quote!(cx), quote!(&cx,)),
+        false => (quote!(_), quote!()),
+    };
+    let (input, given_input) = match handler.request() {
+        Some(_) => (quote!(input), quote!(input)),
+        None => (quote!(()), quote!()),
+    };
+    // A future that is not `Send` is reported on the handler's name.
+    let span = Span::call_site().located_at(function.span());
+    let handler = quote_spanned! {span=>
+        ::requite::__private::#constructor(move |#cx: ::requite::Context, #input: #request| {
+            let service = ::std::sync::Arc::clone(&service);
+            async move { #owner::#function(&service, #lent_cx #given_input).await }
+        })
+    };
+    quote! {
+        #(#cfgs)*
+        let definition = definition.method(#client::#constant, {
+            let service = ::std::sync::Arc::clone(&service);
+            #handler
+        });
+    }
+}

@@ -1,0 +1,324 @@
+//! What the user wrote: a service, its handlers and their options, parsed but not yet judged. Original tokens
+//! are kept for the spans of errors.
+
+use crate::attr::{HandlerOptions, ServiceOptions};
+use crate::errors::Errors;
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::format_ident;
+use syn::ext::IdentExt;
+use syn::{
+    Attribute, Block, Expr, FnArg, GenericArgument, ImplItem, Item, ItemImpl, ItemTrait, Lit, Meta, Pat,
+    PatType, PathArguments, PathSegment, ReturnType, Signature, TraitItem, Type, Visibility, parse_quote,
+};
+
+/// An impl or a trait under `#[service]`.
+pub(crate) struct Service {
+    /// The name of the type or trait.
+    pub(crate) ident: Ident,
+    pub(crate) options: ServiceOptions,
+    pub(crate) form: Form,
+    pub(crate) handlers: Vec<Handler>,
+}
+
+/// The user's item without our attributes.
+pub(crate) enum Form {
+    Impl(ItemImpl),
+    Trait(ItemTrait),
+}
+
+/// A function under `#[handler]`.
+pub(crate) struct Handler {
+    /// Where it is among the items of the impl or trait.
+    pub(crate) position: usize,
+    pub(crate) options: HandlerOptions,
+    /// The other attributes.
+    pub(crate) attrs: Vec<Attribute>,
+    pub(crate) sig: Signature,
+    pub(crate) body: Option<Block>,
+}
+
+/// What a handler returns, read from its signature.
+pub(crate) struct Output {
+    pub(crate) reply: Type,
+    /// The `E` of a `Result<T, E>`; a handler that cannot fail has none.
+    pub(crate) error: Option<Type>,
+}
+
+impl Service {
+    /// `None` when the item can be no service at all; the reason is in `errors`.
+    pub(crate) fn parse(options: TokenStream, item: TokenStream, errors: &mut Errors) -> Option<Self> {
+        let options = ServiceOptions::parse(options, errors);
+        match syn::parse2(item).map_err(|error| errors.push(error)).ok()? {
+            Item::Impl(item) => Self::from_impl(options, item, errors),
+            Item::Trait(item) => Some(Self::from_trait(options, item, errors)),
+            other => {
+                const RULE: &str = "#[service] belongs on `impl Type { … }` or on `trait Name { … }`";
+                match item_name(&other) {
+                    Some(name) => errors.at(name, RULE),
+                    None => errors.at(other, RULE),
+                }
+                None
+            }
+        }
+    }
+
+    fn from_impl(options: ServiceOptions, mut item: ItemImpl, errors: &mut Errors) -> Option<Self> {
+        if let Some((_, path, _)) = &item.trait_ {
+            let rule = "a service is `impl Type { … }` without a trait; \
+                        to share a contract, put #[service] on the trait itself";
+            errors.at(path, rule);
+            return None;
+        }
+        let Some(ident) = last_segment(&item.self_ty).map(|segment| segment.ident.clone()) else {
+            errors.at(&item.self_ty, "a service is a struct or an enum: its client is named after it");
+            return None;
+        };
+        let mut handlers = Vec::new();
+        for (position, item) in item.items.iter_mut().enumerate() {
+            let ImplItem::Fn(function) = item else { continue };
+            if let Some(options) = take_options(&mut function.attrs, errors) {
+                let (attrs, sig) = (function.attrs.clone(), function.sig.clone());
+                handlers.push(Handler { position, options, attrs, sig, body: None });
+            }
+        }
+        Some(Self { ident, options, form: Form::Impl(item), handlers })
+    }
+
+    fn from_trait(options: ServiceOptions, mut item: ItemTrait, errors: &mut Errors) -> Self {
+        let mut handlers = Vec::new();
+        for (position, item) in item.items.iter_mut().enumerate() {
+            let TraitItem::Fn(function) = item else { continue };
+            if let Some(options) = take_options(&mut function.attrs, errors) {
+                let (attrs, sig) = (function.attrs.clone(), function.sig.clone());
+                handlers.push(Handler { position, options, attrs, sig, body: function.default.clone() });
+            }
+        }
+        Self { ident: item.ident.clone(), options, form: Form::Trait(item), handlers }
+    }
+
+    /// The name on the wire.
+    pub(crate) fn name(&self) -> String {
+        match &self.options.name {
+            Some(name) => name.value.clone(),
+            None => kebab_case(&self.ident.unraw().to_string()),
+        }
+    }
+
+    pub(crate) fn description(&self) -> String {
+        description(match &self.form {
+            Form::Impl(item) => &item.attrs,
+            Form::Trait(item) => &item.attrs,
+        })
+    }
+
+    pub(crate) fn client(&self) -> Ident {
+        format_ident!("{}Client", self.ident)
+    }
+
+    /// An impl does not tell how visible its type is, so its client is `pub`.
+    pub(crate) fn client_visibility(&self) -> Visibility {
+        match &self.form {
+            Form::Impl(_) => parse_quote!(pub),
+            Form::Trait(item) => item.vis.clone(),
+        }
+    }
+}
+
+impl Handler {
+    pub(crate) fn ident(&self) -> &Ident {
+        &self.sig.ident
+    }
+
+    /// The name on the wire.
+    pub(crate) fn name(&self) -> String {
+        match &self.options.name {
+            Some(name) => name.value.clone(),
+            None => self.ident().unraw().to_string(),
+        }
+    }
+
+    pub(crate) fn description(&self) -> String {
+        description(&self.attrs)
+    }
+
+    /// The client's method that finds an earlier call.
+    pub(crate) fn attach(&self) -> Ident {
+        format_ident!("attach_{}", self.ident().unraw(), span = self.ident().span())
+    }
+
+    /// The client's constant that describes the method.
+    pub(crate) fn constant(&self) -> Ident {
+        let name = self.ident().unraw().to_string().to_uppercase();
+        Ident::new(&format!("__{name}"), Span::call_site().located_at(self.ident().span()))
+    }
+
+    pub(crate) fn attributes(&self, names: &[&str]) -> impl Iterator<Item = &Attribute> {
+        self.attrs.iter().filter(|attr| names.iter().any(|name| attr.path().is_ident(name)))
+    }
+
+    pub(crate) fn cfgs(&self) -> Vec<&Attribute> {
+        self.attributes(&["cfg"]).collect()
+    }
+
+    /// The arguments behind `self`.
+    pub(crate) fn arguments(&self) -> impl Iterator<Item = &PatType> {
+        self.sig.inputs.iter().filter_map(|argument| match argument {
+            FnArg::Typed(argument) => Some(argument),
+            FnArg::Receiver(_) => None,
+        })
+    }
+
+    pub(crate) fn takes_context(&self) -> bool {
+        self.arguments().any(|argument| is_context(&argument.ty))
+    }
+
+    pub(crate) fn request(&self) -> Option<&PatType> {
+        self.arguments().find(|argument| !is_context(&argument.ty))
+    }
+
+    /// `()` when there is no request argument.
+    pub(crate) fn request_type(&self) -> Type {
+        self.request().map_or_else(|| parse_quote!(()), |argument| (*argument.ty).clone())
+    }
+
+    /// How the client's method calls its argument: as the handler does, if it has a name there.
+    pub(crate) fn request_name(&self) -> Ident {
+        match self.request().map(|argument| &*argument.pat) {
+            Some(Pat::Ident(name)) if !name.ident.to_string().starts_with('_') => name.ident.clone(),
+            _ => format_ident!("request"),
+        }
+    }
+
+    pub(crate) fn output(&self) -> Output {
+        let ReturnType::Type(_, ty) = &self.sig.output else {
+            return Output { reply: parse_quote!(()), error: None };
+        };
+        match result_arguments(ty).as_deref() {
+            Some([reply, error]) => Output { reply: (*reply).clone(), error: Some((*error).clone()) },
+            _ => Output { reply: (**ty).clone(), error: None },
+        }
+    }
+}
+
+/// Takes `#[handler]` off a function; `None` when it has none.
+fn take_options(attrs: &mut Vec<Attribute>, errors: &mut Errors) -> Option<HandlerOptions> {
+    let ours = strip_handler(attrs);
+    let (first, rest) = ours.split_first()?;
+    for again in rest {
+        errors.at(again, "#[handler] is given twice: keep one, with all options");
+    }
+    Some(HandlerOptions::parse(first, errors))
+}
+
+/// Removes and returns our attributes.
+pub(crate) fn strip_handler(attrs: &mut Vec<Attribute>) -> Vec<Attribute> {
+    attrs
+        .extract_if(.., |attr| attr.path().segments.last().is_some_and(|last| last.ident == "handler"))
+        .collect()
+}
+
+/// The type arguments of `Result<…>`; `None` for any other type.
+pub(crate) fn result_arguments(ty: &Type) -> Option<Vec<&Type>> {
+    let segment = last_segment(ty).filter(|segment| segment.ident == "Result")?;
+    let PathArguments::AngleBracketed(arguments) = &segment.arguments else { return Some(Vec::new()) };
+    let types = arguments.args.iter().filter_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    });
+    Some(types.collect())
+}
+
+/// Whether the type is `Context`, borrowed or not, by whatever path.
+pub(crate) fn is_context(ty: &Type) -> bool {
+    match ty {
+        Type::Reference(reference) => is_context(&reference.elem),
+        Type::Paren(inner) => is_context(&inner.elem),
+        Type::Group(inner) => is_context(&inner.elem),
+        _ => last_segment(ty).is_some_and(|segment| segment.ident == "Context"),
+    }
+}
+
+pub(crate) fn last_segment(ty: &Type) -> Option<&PathSegment> {
+    match ty {
+        Type::Path(path) => path.path.segments.last(),
+        Type::Group(inner) => last_segment(&inner.elem),
+        _ => None,
+    }
+}
+
+fn item_name(item: &Item) -> Option<&Ident> {
+    match item {
+        Item::Const(item) => Some(&item.ident),
+        Item::Enum(item) => Some(&item.ident),
+        Item::Fn(item) => Some(&item.sig.ident),
+        Item::Mod(item) => Some(&item.ident),
+        Item::Static(item) => Some(&item.ident),
+        Item::Struct(item) => Some(&item.ident),
+        Item::Type(item) => Some(&item.ident),
+        Item::Union(item) => Some(&item.ident),
+        _ => None,
+    }
+}
+
+/// The doc comment as text.
+fn description(attrs: &[Attribute]) -> String {
+    let lines = attrs.iter().filter_map(|attr| match &attr.meta {
+        Meta::NameValue(meta) if meta.path.is_ident("doc") => match &meta.value {
+            Expr::Lit(literal) => match &literal.lit {
+                Lit::Str(text) => Some(text.value()),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    });
+    let lines: Vec<String> =
+        lines.map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect();
+    lines.join("\n").trim().to_owned()
+}
+
+/// `UserAccounts` → `user-accounts`, `HTTPProxy` → `http-proxy`.
+fn kebab_case(name: &str) -> String {
+    let letters: Vec<char> = name.chars().collect();
+    let mut kebab = String::new();
+    for (i, &letter) in letters.iter().enumerate() {
+        let before = i.checked_sub(1).and_then(|i| letters.get(i)).copied().unwrap_or('_');
+        let ends_capitals =
+            before.is_uppercase() && letters.get(i + 1).is_some_and(|next| next.is_lowercase());
+        let starts_word = before.is_lowercase() || before.is_ascii_digit() || ends_capitals;
+        if letter.is_uppercase() && starts_word && before != '_' {
+            kebab.push('-');
+        }
+        kebab.extend(if letter == '_' { '-' } else { letter }.to_lowercase());
+    }
+    kebab
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_names_are_kebab_case() {
+        for (name, kebab) in [
+            ("Billing", "billing"),
+            ("UserAccounts", "user-accounts"),
+            ("HTTPProxy", "http-proxy"),
+            ("Oauth2Tokens", "oauth2-tokens"),
+            ("Snake_Case", "snake-case"),
+        ] {
+            assert_eq!(kebab_case(name), kebab);
+        }
+    }
+
+    #[test]
+    fn descriptions_lose_the_space_behind_the_slashes() {
+        let item: ItemTrait = parse_quote! {
+            /// First.
+            ///
+            ///   Indented.
+            trait T {}
+        };
+        assert_eq!(description(&item.attrs), "First.\n\n  Indented.");
+    }
+}

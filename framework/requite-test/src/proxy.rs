@@ -1,0 +1,214 @@
+//! A TCP proxy that breaks connections on demand.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::port::ReservedPort;
+
+/// A proxy in front of a server, for faults of the network between the two. Dropping it closes its connections.
+///
+/// It runs in the tokio runtime in which it was started.
+///
+/// ```no_run
+/// # async fn example(server: requite_test::NatsServer) -> std::io::Result<()> {
+/// let proxy = requite_test::Proxy::start(([127, 0, 0, 1], server.port()).into()).await?;
+/// // clients connect to proxy.url()
+/// proxy.freeze(); // they wait for answers that do not come
+/// proxy.thaw();
+/// proxy.cut().await; // they are disconnected and cannot come back
+/// proxy.heal().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Proxy {
+    port: Arc<ReservedPort>,
+    orders: mpsc::Sender<Order>,
+    flow: watch::Sender<Flow>,
+    connections: watch::Receiver<usize>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Cut(oneshot::Sender<()>),
+    Heal(oneshot::Sender<io::Result<()>>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    Moving,
+    Frozen,
+}
+
+impl Proxy {
+    /// Listens on a port of 127.0.0.1 and passes connections on to `upstream`.
+    ///
+    /// # Errors
+    ///
+    /// When no port can be had.
+    pub async fn start(upstream: SocketAddr) -> io::Result<Self> {
+        let port = Arc::new(ReservedPort::reserve()?);
+        let listener = port.listen()?;
+        let (orders, inbox) = mpsc::channel(1);
+        let (flow, watched_flow) = watch::channel(Flow::Moving);
+        let (count, connections) = watch::channel(0);
+        let relay = Relay {
+            port: Arc::clone(&port),
+            upstream,
+            flow: watched_flow,
+            count,
+            connections: JoinSet::new(),
+        };
+        let task = tokio::spawn(relay.run(listener, inbox));
+        Ok(Self { port, orders, flow, connections, task })
+    }
+
+    /// Where clients connect instead: `nats://127.0.0.1:PORT`. It stays the same through [`cut`](Self::cut) and
+    /// [`heal`](Self::heal).
+    pub fn url(&self) -> String {
+        format!("nats://{}", self.port.address())
+    }
+
+    /// The port of 127.0.0.1 that clients connect to.
+    pub fn port(&self) -> u16 {
+        self.port.port()
+    }
+
+    /// Closes all connections and refuses new ones. When it returns, that is done.
+    pub async fn cut(&self) {
+        let (done, is_done) = oneshot::channel();
+        self.order(Order::Cut(done)).await;
+        is_done.await.expect("the relay carries out every order it takes");
+    }
+
+    /// Accepts connections again, on the same port. Nothing changes if there was no cut.
+    ///
+    /// # Errors
+    ///
+    /// When someone else took the port, which systems other than Linux allow.
+    pub async fn heal(&self) -> io::Result<()> {
+        let (done, is_done) = oneshot::channel();
+        self.order(Order::Heal(done)).await;
+        is_done.await.expect("the relay carries out every order it takes")
+    }
+
+    /// Stops moving bytes, both ways. Connections stay open, and new ones are accepted, but nothing arrives: a
+    /// half-open connection, as behind a firewall that forgot it.
+    pub fn freeze(&self) {
+        self.flow.send_replace(Flow::Frozen);
+    }
+
+    /// Moves bytes again, beginning with those that were held back.
+    pub fn thaw(&self) {
+        self.flow.send_replace(Flow::Moving);
+    }
+
+    /// How many connections pass through it.
+    pub fn connections(&self) -> usize {
+        *self.connections.borrow()
+    }
+
+    /// Waits until exactly this many connections pass through it.
+    pub async fn wait_connections(&self, count: usize) {
+        let mut connections = self.connections.clone();
+        connections.wait_for(|now| *now == count).await.expect("the relay runs as long as the proxy");
+    }
+
+    async fn order(&self, order: Order) {
+        self.orders.send(order).await.expect("the relay runs as long as the proxy");
+    }
+}
+
+impl Drop for Proxy {
+    /// The connections are tasks of the relay's [`JoinSet`] and end with it.
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The task behind a proxy.
+struct Relay {
+    port: Arc<ReservedPort>,
+    upstream: SocketAddr,
+    flow: watch::Receiver<Flow>,
+    count: watch::Sender<usize>,
+    connections: JoinSet<()>,
+}
+
+impl Relay {
+    async fn run(mut self, listener: TcpListener, mut orders: mpsc::Receiver<Order>) {
+        let mut listener = Some(listener);
+        loop {
+            tokio::select! {
+                order = orders.recv() => match order {
+                    None => return,
+                    Some(Order::Cut(done)) => {
+                        listener = None;
+                        self.connections.shutdown().await;
+                        self.count.send_replace(0);
+                        let _gave_up_waiting = done.send(());
+                    }
+                    Some(Order::Heal(done)) => {
+                        let _gave_up_waiting = done.send(self.listen_again(&mut listener));
+                    }
+                },
+                Ok((client, _)) = accept(listener.as_ref()) => {
+                    self.connections.spawn(pass(client, self.upstream, self.flow.clone()));
+                }
+                Some(_) = self.connections.join_next() => {}
+            }
+            self.count.send_replace(self.connections.len());
+        }
+    }
+
+    fn listen_again(&self, listener: &mut Option<TcpListener>) -> io::Result<()> {
+        if listener.is_none() {
+            *listener = Some(self.port.listen()?);
+        }
+        Ok(())
+    }
+}
+
+async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// One connection. It ends when either side does: half-closed connections are nothing that NATS uses.
+async fn pass(client: TcpStream, upstream: SocketAddr, flow: watch::Receiver<Flow>) {
+    let Ok(server) = TcpStream::connect(upstream).await else { return };
+    let _only_slower = (client.set_nodelay(true), server.set_nodelay(true));
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    tokio::select! {
+        _ = copy(from_client, to_server, flow.clone()) => {}
+        _ = copy(from_server, to_client, flow) => {}
+    }
+}
+
+async fn copy(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut flow: watch::Receiver<Flow>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        // After the read, so that what was on its way when the proxy froze is held back too. The end of a connection
+        // is held back like its bytes.
+        if flow.wait_for(|flow| *flow == Flow::Moving).await.is_err() || read == 0 {
+            return Ok(());
+        }
+        to.write_all(&buffer[..read]).await?;
+    }
+}

@@ -1,0 +1,57 @@
+//! Three servers, and what happens when one fails.
+
+use std::time::Duration;
+
+use requite_test::{NatsCluster, ServerError};
+
+use crate::{alive, ask};
+
+#[tokio::test]
+async fn cluster_survives_the_kill_of_its_leader() {
+    let mut cluster = NatsCluster::start(3).await.unwrap();
+    assert_eq!(cluster.urls().len(), 3);
+    let stream = r#"{"name":"ORDERS","subjects":["orders.>"],"num_replicas":3}"#;
+    let made = ask(cluster.node(0), "$JS.API.STREAM.CREATE.ORDERS", stream).await;
+    assert!(made.get("error").is_none(), "{made}");
+
+    let leader = cluster.wait_ready().await.unwrap();
+    let pid = {
+        let node = cluster.node_by_name(&leader).unwrap();
+        let pid = node.pid().unwrap();
+        node.kill9().await;
+        pid
+    };
+    assert!(!alive(pid));
+    let next = cluster.wait_ready().await.unwrap();
+    assert_ne!(next, leader);
+    let survivor = cluster.nodes().iter().find(|node| node.name() == next).unwrap();
+    let made = ask(survivor, "$JS.API.STREAM.CREATE.MORE", r#"{"name":"MORE","subjects":["more"]}"#).await;
+    assert!(made.get("error").is_none(), "{made}");
+
+    cluster.node_by_name(&leader).unwrap().restart().await.unwrap();
+    cluster.wait_ready().await.unwrap();
+}
+
+#[tokio::test]
+async fn clusters_side_by_side_do_not_join() {
+    let (one, two) = tokio::join!(NatsCluster::start(3), NatsCluster::start(3));
+    let (mut one, mut two) = (one.unwrap(), two.unwrap());
+    let (first, second) = (one.wait_ready().await.unwrap(), two.wait_ready().await.unwrap());
+    assert!(one.node_by_name(&first).is_some() && one.node_by_name(&second).is_none());
+    assert!(two.node_by_name(&second).is_some() && two.node_by_name(&first).is_none());
+}
+
+#[tokio::test]
+async fn one_of_three_is_never_ready() {
+    let builder = NatsCluster::builder().version("2.14.6").patience(Duration::from_secs(10));
+    let mut cluster = builder.start(3).await.unwrap();
+    cluster.node_mut(1).kill9().await;
+    cluster.node_mut(2).kill9().await;
+    let error = cluster.wait_ready().await.unwrap_err();
+    assert!(
+        matches!(error, ServerError::NotReady { .. }) && error.to_string().contains("no majority"),
+        "{error}"
+    );
+    cluster.node_mut(1).restart().await.unwrap();
+    cluster.wait_ready().await.unwrap();
+}

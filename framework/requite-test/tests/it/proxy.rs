@@ -1,0 +1,103 @@
+//! The proxy's faults, seen by a client that echoes.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use requite_test::{NatsServer, Proxy};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A server that sends back what it is sent.
+async fn echo() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut from, mut to) = stream.split();
+                tokio::io::copy(&mut from, &mut to).await
+            });
+        }
+    });
+    address
+}
+
+async fn client(proxy: &Proxy) -> std::io::Result<TcpStream> {
+    TcpStream::connect(("127.0.0.1", proxy.port())).await
+}
+
+async fn echoes(stream: &mut TcpStream) {
+    stream.write_all(b"hello").await.unwrap();
+    let mut back = [0; 5];
+    stream.read_exact(&mut back).await.unwrap();
+    assert_eq!(&back, b"hello");
+}
+
+#[tokio::test]
+async fn cut_closes_and_refuses_until_healed() {
+    let proxy = Proxy::start(echo().await).await.unwrap();
+    let mut stream = client(&proxy).await.unwrap();
+    echoes(&mut stream).await;
+    assert_eq!(proxy.connections(), 1);
+
+    proxy.cut().await;
+    assert_eq!(proxy.connections(), 0);
+    assert!(matches!(stream.read(&mut [0; 5]).await, Ok(0) | Err(_)));
+    assert_eq!(client(&proxy).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+
+    proxy.heal().await.unwrap();
+    proxy.heal().await.unwrap();
+    echoes(&mut client(&proxy).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn frozen_connection_is_silent_and_loses_nothing() {
+    let proxy = Proxy::start(echo().await).await.unwrap();
+    let mut stream = client(&proxy).await.unwrap();
+    echoes(&mut stream).await;
+
+    proxy.freeze();
+    stream.write_all(b"hello").await.unwrap();
+    let mut late = client(&proxy).await.unwrap();
+    late.write_all(b"later").await.unwrap();
+    let mut back = [0; 5];
+    // Silence can only be listened to for a while; a byte that passes takes microseconds.
+    let silence = tokio::time::timeout(Duration::from_millis(200), stream.read_exact(&mut back)).await;
+    assert!(silence.is_err());
+    assert_eq!(proxy.connections(), 2);
+
+    proxy.thaw();
+    stream.read_exact(&mut back).await.unwrap();
+    assert_eq!(&back, b"hello");
+    late.read_exact(&mut back).await.unwrap();
+    assert_eq!(&back, b"later");
+}
+
+#[tokio::test]
+async fn connections_are_counted_to_their_end() {
+    let proxy = Proxy::start(echo().await).await.unwrap();
+    let stream = client(&proxy).await.unwrap();
+    proxy.wait_connections(1).await;
+    drop(stream);
+    proxy.wait_connections(0).await;
+}
+
+#[tokio::test]
+async fn dropped_proxy_closes_its_connections() {
+    let proxy = Proxy::start(echo().await).await.unwrap();
+    let mut stream = client(&proxy).await.unwrap();
+    echoes(&mut stream).await;
+    drop(proxy);
+    assert!(matches!(stream.read(&mut [0; 5]).await, Ok(0) | Err(_)));
+}
+
+#[tokio::test]
+async fn server_behind_a_proxy_answers_through_it() {
+    let server = NatsServer::start().await.unwrap();
+    let proxy = Proxy::start(([127, 0, 0, 1], server.port()).into()).await.unwrap();
+    assert_eq!(proxy.url(), format!("nats://127.0.0.1:{}", proxy.port()));
+    let mut info = String::new();
+    BufReader::new(client(&proxy).await.unwrap()).read_line(&mut info).await.unwrap();
+    assert!(info.starts_with("INFO ") && info.contains(server.name()), "{info}");
+}

@@ -1,0 +1,44 @@
+//! The measured paths, in the order of the table.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::by_hand::ByHand;
+use crate::core_nats::CoreNats;
+use crate::load::{self, Measurement};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Variant {
+    Core,
+    ByHand,
+}
+
+impl Variant {
+    pub(crate) const ALL: [Variant; 2] = [Variant::Core, Variant::ByHand];
+
+    /// What every other path is compared with.
+    pub(crate) const REFERENCE: Variant = Variant::ByHand;
+
+    /// The name in options, in the table and in JSON.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Variant::Core => "core",
+            Variant::ByHand => "by-hand",
+        }
+    }
+
+    pub(crate) fn measure(self, callers: usize, window: Duration) -> Result<Measurement> {
+        match self {
+            Variant::Core => load::measure::<CoreNats>(callers, window),
+            Variant::ByHand => load::measure::<ByHand>(callers, window),
+        }
+    }
+
+    pub(crate) fn make_calls(self, callers: usize, calls: u64) -> Result<()> {
+        match self {
+            Variant::Core => load::make_calls::<CoreNats>(callers, calls),
+            Variant::ByHand => load::make_calls::<ByHand>(callers, calls),
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! Calls as users make them: a builder that becomes the answer when it is awaited.
+
+use std::{fmt, future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use super::{
+    Client,
+    drive::{Drive, Observer, Rest, Target, any_worker},
+    events::CallEvent,
+};
+use crate::{
+    broker::{Broker, SendError},
+    codec::{self, ContentType, Limits as DecodeLimits},
+    error::{Aborted, CallError, Rejected, Unavailable, Unknown, Why},
+    name::{Name, RequestId, encode_key},
+    protocol::{
+        caller::{Caller, Limits, Verdict},
+        time::LeaseTimes,
+    },
+    service::{HandlerError, Method, ReplyType, RequestType},
+    subject::ServiceSubjects,
+    wire::{
+        payload_hash,
+        record::{Reason, Record, Status},
+        request::Envelope,
+    },
+};
+
+const ACCEPT_WITHIN: Duration = Duration::from_secs(15);
+const DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a call may be told; see the methods of [`Call`].
+#[derive(Default)]
+struct Options {
+    key: Option<String>,
+    accept_within: Option<Duration>,
+    start_within: Option<Duration>,
+    silent_for: Option<Duration>,
+    deadline: Option<Duration>,
+    require_worker: bool,
+    trace_parent: Option<String>,
+    observer: Option<Observer>,
+}
+
+/// A call that is about to be made. Await it for the answer, or [`start`](Self::start) it to know when it is accepted.
+///
+/// Nothing is sent before. Dropping the future stops to wait; it does not cancel: what was accepted runs to its end, and
+/// a call with the same [`key`](Self::key) attaches to it.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use requite::prelude::*;
+/// # struct Billing;
+/// # #[service] impl Billing { #[handler] async fn charge(&self, cents: u64) -> String { cents.to_string() } }
+/// # async fn run(billing: BillingClient) -> Result<(), Box<dyn std::error::Error>> {
+/// let receipt = billing.charge(4200).key("order-17").deadline(Duration::from_secs(60)).await?;
+/// # Ok(()) }
+/// ```
+#[must_use = "a call is not made before it is awaited or started"]
+pub struct Call<T, E> {
+    client: Client,
+    method: Method,
+    body: Result<Bytes, String>,
+    options: Options,
+    answer: PhantomData<fn() -> (T, E)>,
+}
+
+impl<T: ReplyType, E: HandlerError> Call<T, E> {
+    /// Names the call: a call with the same key, from any process of this caller, is the same call and gets the same
+    /// answer, for as long as the outcome is kept. The same key with another payload is `Rejected(IdReused)`.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.options.key = Some(key.into());
+        self
+    }
+
+    /// How long acceptance may stay in doubt, 15 s by default; at most half of the outcome's retention. An election of
+    /// the servers takes 4 to 9 s.
+    pub fn accept_within(mut self, limit: Duration) -> Self {
+        self.options.accept_within = Some(limit);
+        self
+    }
+
+    /// How long after acceptance a handler must have started; by default only the deadline counts.
+    pub fn start_within(mut self, limit: Duration) -> Self {
+        self.options.start_within = Some(limit);
+        self
+    }
+
+    /// The longest silence of a started handler. Its worker's heartbeats come every sixth of the lease, so this is best
+    /// longer than half the lease; by default only the deadline counts.
+    pub fn silent_for(mut self, limit: Duration) -> Self {
+        self.options.silent_for = Some(limit);
+        self
+    }
+
+    /// When the answer is of no use any more, from now; 24 h by default. A handler does not start after it, and the
+    /// call ends at most a second later.
+    pub fn deadline(mut self, limit: Duration) -> Self {
+        self.options.deadline = Some(limit);
+        self
+    }
+
+    /// Asks before publishing whether any worker serves the method, and fails with `Unavailable(NoWorker)` if not.
+    pub fn require_worker(mut self) -> Self {
+        self.options.require_worker = true;
+        self
+    }
+
+    /// Passes a W3C trace context to the handler.
+    pub fn trace_parent(mut self, value: impl Into<String>) -> Self {
+        self.options.trace_parent = Some(value.into());
+        self
+    }
+
+    /// Watches the life of the call. The function is called in between, so it must not block.
+    pub fn on_event(mut self, observer: impl FnMut(&CallEvent) + Send + 'static) -> Self {
+        self.options.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Sends the call and returns as soon as it is stored: from then on it ends in an outcome.
+    ///
+    /// # Errors
+    ///
+    /// As for the call itself, if it ends before it is accepted.
+    pub async fn start(self) -> Result<Accepted<T, E>, CallError<E>> {
+        let mut drive = self.into_drive().await?;
+        match drive.go(true).await {
+            Rest::Accepted => Ok(Accepted { drive, finished: None, answer: PhantomData }),
+            Rest::Finished(Verdict::Outcome) => {
+                Ok(Accepted { drive, finished: Some(Verdict::Outcome), answer: PhantomData })
+            }
+            Rest::Finished(verdict) => Err(refusal(verdict, &drive)),
+        }
+    }
+
+    async fn into_drive(self) -> Result<Drive, CallError<E>> {
+        let Self { client, method, body, options, .. } = self;
+        let inner = Arc::clone(&client.inner);
+        let target = target(&client, &method, |service, name| match &options.key {
+            Some(key) => inner.keyed_id(service, name, key),
+            None => inner.new_id(),
+        })?;
+        let body = body.map_err(|text| CallError::Rejected(Rejected::Unencodable { text }))?;
+        if options.require_worker && !any_worker(&inner.broker, &target).await {
+            return Err(CallError::Unavailable(Unavailable::NoWorker { method: method.name.into() }));
+        }
+        let keyed = options.key.is_some();
+        let content_type = inner.config.content_type;
+        let hash = keyed.then(|| payload_hash(content_type.as_str(), &body));
+        let limits = limits(&inner.broker, &method, &options);
+        let service = target.subjects.service().as_str();
+        // Without any stamp of the server, nobody can tell how old this publish is when it arrives.
+        let resend = keyed || inner.server_now(service).is_none();
+        let envelope = Envelope {
+            content_type,
+            resend,
+            sent: None,
+            left: None,
+            key: options.key.as_deref().map(encode_key),
+            trace_parent: options.trace_parent,
+        };
+        let machine = Caller::new(limits, hash, resend);
+        Drive::new(inner, target, Some((envelope, body)), limits.deadline, machine, options.observer)
+            .await
+            .map_err(closed)
+    }
+}
+
+impl<T: ReplyType, E: HandlerError> IntoFuture for Call<T, E> {
+    type Output = Result<T, CallError<E>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let mut drive = self.into_drive().await?;
+            finish(&mut drive, None).await
+        })
+    }
+}
+
+impl<T, E> fmt::Debug for Call<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("service", &self.method.service)
+            .field("method", &self.method.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A call that is stored. Await it for the answer.
+#[must_use = "await it for the answer; dropping it stops to wait and does not cancel"]
+pub struct Accepted<T, E> {
+    drive: Drive,
+    finished: Option<Verdict>,
+    answer: PhantomData<fn() -> (T, E)>,
+}
+
+impl<T: ReplyType, E: HandlerError> Accepted<T, E> {
+    /// The id, to attach to this call from elsewhere.
+    pub fn id(&self) -> &RequestId {
+        &self.drive.target.id
+    }
+
+    /// Watches the rest of the call's life. The function is called in between, so it must not block.
+    pub fn on_event(mut self, observer: impl FnMut(&CallEvent) + Send + 'static) -> Self {
+        self.drive.observe(Box::new(observer));
+        self
+    }
+}
+
+impl<T: ReplyType, E: HandlerError> IntoFuture for Accepted<T, E> {
+    type Output = Result<T, CallError<E>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(mut self) -> Self::IntoFuture {
+        Box::pin(async move { finish(&mut self.drive, self.finished).await })
+    }
+}
+
+impl<T, E> fmt::Debug for Accepted<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accepted").field("id", &self.drive.target.id).finish_non_exhaustive()
+    }
+}
+
+/// A call that was made before, by this process or another of the same caller. Await it for the answer.
+///
+/// Nothing is sent: an id that was never accepted waits for its deadline.
+#[must_use = "nothing is asked before it is awaited"]
+pub struct Attach<T, E> {
+    client: Client,
+    method: Method,
+    /// Nothing where the call is named by its key.
+    id: Option<RequestId>,
+    key: Option<String>,
+    options: Options,
+    answer: PhantomData<fn() -> (T, E)>,
+}
+
+impl<T: ReplyType, E: HandlerError> Attach<T, E> {
+    /// How long from now a handler must be known to have started; by default only the deadline counts.
+    pub fn start_within(mut self, limit: Duration) -> Self {
+        self.options.start_within = Some(limit);
+        self
+    }
+
+    /// The longest silence of a started handler; by default only the deadline counts.
+    pub fn silent_for(mut self, limit: Duration) -> Self {
+        self.options.silent_for = Some(limit);
+        self
+    }
+
+    /// How long to wait for the answer, from now; 24 h by default.
+    pub fn deadline(mut self, limit: Duration) -> Self {
+        self.options.deadline = Some(limit);
+        self
+    }
+
+    /// Watches the life of the call. The function is called in between, so it must not block.
+    pub fn on_event(mut self, observer: impl FnMut(&CallEvent) + Send + 'static) -> Self {
+        self.options.observer = Some(Box::new(observer));
+        self
+    }
+}
+
+impl<T: ReplyType, E: HandlerError> IntoFuture for Attach<T, E> {
+    type Output = Result<T, CallError<E>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let inner = Arc::clone(&self.client.inner);
+            let target = target(&self.client, &self.method, |service, name| match (&self.key, self.id) {
+                (Some(key), _) => inner.keyed_id(service, name, key),
+                (None, Some(id)) => id,
+                (None, None) => inner.new_id(),
+            })?;
+            let limits = limits(&inner.broker, &self.method, &self.options);
+            let machine = Caller::attached(limits, None);
+            let mut drive = Drive::new(inner, target, None, limits.deadline, machine, self.options.observer)
+                .await
+                .map_err(closed)?;
+            finish(&mut drive, None).await
+        })
+    }
+}
+
+impl<T, E> fmt::Debug for Attach<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attach")
+            .field("service", &self.method.service)
+            .field("method", &self.method.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A call of a method, its request encoded.
+#[doc(hidden)]
+pub fn call<I: RequestType, T, E>(client: &Client, method: Method, request: &I) -> Call<T, E> {
+    let body = codec::encode(client.inner.config.content_type, request).map_err(|error| error.to_string());
+    Call { client: client.clone(), method, body, options: Options::default(), answer: PhantomData }
+}
+
+/// A call of a method that was made before, by its key.
+#[doc(hidden)]
+pub fn attach<T, E>(client: &Client, method: Method, key: &str) -> Attach<T, E> {
+    let key = Some(key.to_owned());
+    Attach { client: client.clone(), method, id: None, key, options: Options::default(), answer: PhantomData }
+}
+
+impl<T, E> Attach<T, E> {
+    /// Attaches by the id of an accepted call, as [`Accepted::id`] or an error gave it, instead of by key.
+    pub fn id(mut self, id: RequestId) -> Self {
+        self.id = Some(id);
+        self.key = None;
+        self
+    }
+}
+
+fn target<E>(
+    client: &Client,
+    method: &Method,
+    id: impl FnOnce(&Name, &Name) -> RequestId,
+) -> Result<Target, CallError<E>> {
+    let invalid =
+        |error: crate::InvalidName| CallError::Rejected(Rejected::InvalidName { text: error.to_string() });
+    let service: Name = method.service.parse().map_err(invalid)?;
+    let name: Name = method.name.parse().map_err(invalid)?;
+    let id = id(&service, &name);
+    Ok(Target {
+        subjects: ServiceSubjects::new(&client.inner.config.namespace, &service),
+        method: name,
+        caller: client.inner.config.caller.clone(),
+        id,
+    })
+}
+
+fn limits(broker: &impl Broker, method: &Method, options: &Options) -> Limits {
+    let now = broker.now();
+    let retention = method.retention(options.key.is_some());
+    Limits {
+        // A re-send must find the outcome of what it repeats.
+        accept_by: now + options.accept_within.unwrap_or(ACCEPT_WITHIN).min(retention / 2),
+        start_within: options.start_within,
+        silent_for: options.silent_for,
+        deadline: now + options.deadline.unwrap_or(DEADLINE),
+        read_after: LeaseTimes::new(method.lease).heartbeat() * 2,
+    }
+}
+
+async fn finish<T: ReplyType, E: HandlerError>(
+    drive: &mut Drive,
+    finished: Option<Verdict>,
+) -> Result<T, CallError<E>> {
+    let verdict = match finished {
+        Some(verdict) => verdict,
+        None => match drive.go(false).await {
+            Rest::Finished(verdict) => verdict,
+            Rest::Accepted => unreachable!("only asked to stop at the end"),
+        },
+    };
+    match (verdict, drive.outcome()) {
+        (Verdict::Outcome, Some(outcome)) => answer(outcome),
+        (verdict, _) => Err(refusal(verdict, drive)),
+    }
+}
+
+/// The stored outcome as the caller's types.
+fn answer<T: ReplyType, E: HandlerError>(outcome: &Bytes) -> Result<T, CallError<E>> {
+    let record = Record::decode(outcome).expect("an outcome was decoded when it came");
+    let content_type = record.content_type.and_then(ContentType::parse).unwrap_or_default();
+    let aborted =
+        |reason: Reason, text: String| CallError::Aborted(Aborted { reason, text, attempt: record.attempt });
+    let limits = DecodeLimits::default();
+    match (record.status, record.body) {
+        (Some(Status::Ok), Some(body)) => codec::decode(content_type, body, &limits).map_err(|error| {
+            aborted(Reason::Undecodable, format!("the value cannot be decoded here: {error}"))
+        }),
+        (Some(Status::Failed), Some(body)) => Err(match codec::decode(content_type, body, &limits) {
+            Ok(error) => CallError::Failed(error),
+            Err(_) => {
+                aborted(record.reason.unwrap_or(Reason::Other), record.error.unwrap_or_default().into())
+            }
+        }),
+        (Some(Status::Rejected), _) => Err(CallError::Rejected(match record.reason {
+            Some(Reason::Expired) => Rejected::Expired,
+            Some(Reason::Undecodable) => {
+                Rejected::Undecodable { text: record.error.unwrap_or_default().into() }
+            }
+            reason => Rejected::Other { reason: reason.unwrap_or(Reason::Other) },
+        })),
+        _ => Err(aborted(record.reason.unwrap_or(Reason::Other), record.error.unwrap_or_default().into())),
+    }
+}
+
+/// A verdict other than an outcome, as an error.
+fn refusal<E>(verdict: Verdict, drive: &Drive) -> CallError<E> {
+    let text = drive.text().to_owned();
+    let id = drive.target.id.clone();
+    let unknown = |why| CallError::Unknown(Unknown { id: id.clone(), why });
+    // Whatever the server says to a repetition, an earlier copy may have been taken.
+    let unavailable = |why: Unavailable| {
+        if drive.is_in_doubt() || drive.is_accepted() {
+            unknown(Why::AcceptanceUnknown)
+        } else {
+            CallError::Unavailable(why)
+        }
+    };
+    match verdict {
+        Verdict::Outcome | Verdict::AcceptanceUnknown => unknown(Why::AcceptanceUnknown),
+        Verdict::IdReused => CallError::Rejected(Rejected::IdReused),
+        Verdict::TooLarge if drive.is_in_doubt() => unknown(Why::AcceptanceUnknown),
+        Verdict::TooLarge => CallError::Rejected(Rejected::TooLarge { text }),
+        Verdict::QueueFull => unavailable(Unavailable::QueueFull { text }),
+        Verdict::NoSuchMethod => {
+            unavailable(Unavailable::NoSuchMethod { method: drive.target.method.to_string() })
+        }
+        Verdict::NoStream => {
+            unavailable(Unavailable::NoStream { service: drive.target.subjects.service().to_string() })
+        }
+        Verdict::PermissionDenied => unavailable(Unavailable::PermissionDenied { subject: text }),
+        Verdict::Refused => unavailable(Unavailable::Refused { text }),
+        Verdict::NoQuorum => unavailable(Unavailable::NoQuorum),
+        Verdict::Closed => unavailable(Unavailable::Closed),
+        Verdict::NoWorker => unknown(Why::NoWorker),
+        Verdict::NotStarted => unknown(Why::NotStarted),
+        Verdict::Silent => unknown(Why::Silent),
+        Verdict::DeadlinePassed => unknown(Why::DeadlinePassed),
+    }
+}
+
+/// The connection was closed before anything was sent.
+fn closed<E>(_: SendError) -> CallError<E> {
+    CallError::Unavailable(Unavailable::Closed)
+}

@@ -1,0 +1,104 @@
+//! What a client hears: records on its inboxes, signals, and changes of its connection.
+
+use std::sync::Arc;
+
+use tokio::{sync::broadcast, task::AbortHandle};
+
+use super::mailbox::{Mail, Pending};
+use crate::{
+    broker::{AnyBroker, Broker, Event, Message, SendError, Subscription},
+    name::{Instance, Name, RequestId},
+    subject::{CallerSubjects, ServiceSubjects},
+    wire::{VERSION, header, signal::Signal},
+};
+
+/// Starts to hear everything that concerns ids without keys. The tasks end when they are aborted or the connection is
+/// closed.
+pub(super) async fn start(
+    broker: &AnyBroker,
+    subjects: &CallerSubjects,
+    instance: &Instance,
+    pending: &Arc<Pending>,
+) -> Result<Vec<AbortHandle>, SendError> {
+    let events = tokio::spawn(hear_events(broker.clone(), subjects.clone(), Arc::clone(pending)));
+    Ok(vec![
+        hear(broker, subjects.inboxes(instance), subjects, pending).await?,
+        hear(broker, subjects.signals(instance), subjects, pending).await?,
+        events.abort_handle(),
+    ])
+}
+
+/// Starts to hear one keyed call: its inbox and its signals.
+pub(super) async fn start_keyed(
+    broker: &AnyBroker,
+    subjects: &CallerSubjects,
+    service: &ServiceSubjects,
+    caller: &Name,
+    id: &RequestId,
+    pending: &Arc<Pending>,
+) -> Result<Vec<AbortHandle>, SendError> {
+    Ok(vec![
+        hear(broker, subjects.inbox(service.service(), id), subjects, pending).await?,
+        hear(broker, service.signal(caller.as_str(), id.as_str()), subjects, pending).await?,
+    ])
+}
+
+async fn hear(
+    broker: &AnyBroker,
+    subject: String,
+    subjects: &CallerSubjects,
+    pending: &Arc<Pending>,
+) -> Result<AbortHandle, SendError> {
+    let mut messages = broker.subscribe(subject).await?;
+    let (subjects, pending) = (subjects.clone(), Arc::clone(pending));
+    let task = tokio::spawn(async move {
+        while let Some(message) = messages.next().await {
+            sort(message, &subjects, &pending);
+        }
+    });
+    Ok(task.abort_handle())
+}
+
+/// Puts a message into the mailbox of the call it is for. What cannot be read is dropped: both kinds are hints.
+fn sort(message: Message, subjects: &CallerSubjects, pending: &Pending) {
+    if message.headers.first(header::VERSION) != Some(VERSION) {
+        return;
+    }
+    let subject = message.subject.clone();
+    if let Some(key) = subjects.parse_inbox(&subject) {
+        pending.deliver(key, Mail::Record(message));
+    } else if let Some((service, id)) = subjects.parse_signal(&subject)
+        && let Some(signal) = Signal::decode(&message.payload)
+    {
+        let mail = Mail::Signal {
+            kind: signal.kind,
+            worker: signal.worker.to_owned(),
+            attempt: signal.attempt,
+            n: signal.n,
+        };
+        pending.deliver(&format!("{service}.{id}"), mail);
+    }
+}
+
+async fn hear_events(broker: AnyBroker, subjects: CallerSubjects, pending: Arc<Pending>) {
+    let mut events = broker.events();
+    loop {
+        match events.recv().await {
+            // Messages may have been lost in all these cases: every call reads its record.
+            Ok(Event::Reconnected | Event::Overrun) | Err(broadcast::error::RecvError::Lagged(_)) => {
+                pending.deliver_to_all(&Mail::Reconnected);
+            }
+            Ok(Event::Denied { subject }) => {
+                if let Some((service, id)) = subjects.parse_request(&subject) {
+                    pending.deliver(&format!("{service}.{id}"), Mail::Denied);
+                }
+            }
+            Ok(Event::Unauthorized { text }) => tracing::error!(text, "the server refused the credentials"),
+            Ok(Event::Disconnected) => {}
+            Ok(Event::Closed) | Err(broadcast::error::RecvError::Closed) => {
+                pending.deliver_to_all(&Mail::Reconnected);
+                return;
+            }
+        }
+    }
+}

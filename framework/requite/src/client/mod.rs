@@ -1,0 +1,176 @@
+//! The client: one connection, one identity, any number of calls to any number of services.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+pub(crate) mod call;
+mod config;
+mod drive;
+mod events;
+mod listen;
+mod mailbox;
+
+pub use call::{Accepted, Attach, Call};
+pub use config::ClientBuilder;
+pub(crate) use config::Config;
+pub use events::CallEvent;
+
+use crate::{
+    broker::{AnyBroker, Broker, jetstream},
+    error::ConnectError,
+    name::{Instance, Name, RequestId},
+    protocol::time::ServerClock,
+    subject::CallerSubjects,
+};
+use mailbox::Pending;
+
+/// Calls services. Cloning is cheap; clones share connection and identity.
+///
+/// A generated client (`BillingClient`) wraps one and adds the methods.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    broker: AnyBroker,
+    config: Arc<Config>,
+    subjects: CallerSubjects,
+    /// New for every client, so that ids without a key never repeat.
+    instance: Instance,
+    next_id: AtomicU64,
+    pending: Arc<Pending>,
+    /// The servers' clocks as the records of each service tell them.
+    clocks: Mutex<HashMap<Box<str>, ServerClock>>,
+    /// Tasks that hear inboxes, signals and events; they end with the client.
+    listeners: Vec<tokio::task::AbortHandle>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        for listener in &self.listeners {
+            listener.abort();
+        }
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("namespace", &self.inner.config.namespace)
+            .field("caller", &self.inner.config.caller)
+            .field("instance", &self.inner.instance)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Connects to `url`, a comma-separated list of addresses; everything else as [`Self::from_env`].
+    ///
+    /// # Errors
+    ///
+    /// If no server answers within 5 s, it refuses the credentials, or a setting cannot be used.
+    pub async fn connect(url: &str) -> Result<Self, ConnectError> {
+        Self::builder().url(url).connect().await
+    }
+
+    /// Connects as the environment says; see [`ClientBuilder`] for the variables.
+    ///
+    /// # Errors
+    ///
+    /// If no server answers within 5 s, it refuses the credentials, or a variable cannot be used.
+    pub async fn from_env() -> Result<Self, ConnectError> {
+        Self::builder().connect().await
+    }
+
+    /// Sets up a connection by hand.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::new()
+    }
+
+    pub(crate) async fn over(broker: AnyBroker, config: Arc<Config>) -> Result<Self, ConnectError> {
+        let subjects = CallerSubjects::new(&config.namespace, &config.caller);
+        let instance = Instance::random();
+        let pending = Arc::new(Pending::default());
+        let listeners = listen::start(&broker, &subjects, &instance, &pending).await.map_err(|error| {
+            ConnectError::Unreachable { server: config.settings.shown(), text: error.to_string() }
+        })?;
+        let clocks = Mutex::default();
+        let next_id = AtomicU64::new(0);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                broker,
+                config,
+                subjects,
+                instance,
+                next_id,
+                pending,
+                clocks,
+                listeners,
+            }),
+        })
+    }
+
+    pub(crate) fn broker(&self) -> &AnyBroker {
+        &self.inner.broker
+    }
+
+    pub(crate) fn config(&self) -> &Arc<Config> {
+        &self.inner.config
+    }
+
+    /// The name under which this client calls; ids belong to it.
+    pub fn caller(&self) -> &Name {
+        &self.inner.config.caller
+    }
+
+    /// The connection underneath, to use NATS beside Requite; nothing in a simulation.
+    pub fn nats(&self) -> Option<&crate::async_nats::Client> {
+        match &self.inner.broker {
+            AnyBroker::JetStream(connection) => Some(connection.client()),
+            AnyBroker::Simulated(_) => None,
+        }
+    }
+}
+
+impl Inner {
+    fn new_id(&self) -> RequestId {
+        RequestId::numbered(&self.instance, self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn keyed_id(&self, service: &Name, method: &Name, key: &str) -> RequestId {
+        RequestId::keyed(self.config.key_secret.as_deref(), service, method, key)
+    }
+
+    /// A lower bound of the server's clock, as far as the records of this service told it.
+    fn server_now(&self, service: &str) -> Option<u64> {
+        let clocks = self.clocks.lock().expect("nobody panics with the clocks in hand");
+        clocks.get(service)?.now(self.broker.now())
+    }
+
+    fn observe(&self, service: &str, stored: u64) {
+        let mut clocks = self.clocks.lock().expect("nobody panics with the clocks in hand");
+        let now = self.broker.now();
+        match clocks.get_mut(service) {
+            Some(clock) => clock.observe(stored, now),
+            None => {
+                let mut clock = ServerClock::default();
+                clock.observe(stored, now);
+                clocks.insert(service.into(), clock);
+            }
+        }
+    }
+}
+
+/// Connects a broker as `config` says.
+async fn connect(config: Config) -> Result<Client, ConnectError> {
+    let config = Arc::new(config);
+    let name = format!("requite {}", config.caller);
+    let connection = jetstream::Connection::connect(Arc::new(config.settings.clone()), &name).await?;
+    Client::over(AnyBroker::JetStream(connection), config).await
+}

@@ -1,0 +1,193 @@
+//! How many messages to ask for, and how many are still on their way: pulls, and what ended them.
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::time::{LeaseTimes, Moment};
+
+/// A pull whose end was not heard for this long after its time is over was lost.
+const LATE: Duration = Duration::from_millis(500);
+
+/// One pull on its way.
+#[derive(Clone, Copy, Debug)]
+struct Pull {
+    token: u64,
+    sent: Moment,
+    expires: Moment,
+}
+
+/// The pulls of one consumer. What is pulled, held and running never exceeds the slots.
+#[derive(Clone, Debug)]
+pub(crate) struct Pulls {
+    slots: usize,
+    times: LeaseTimes,
+    open: VecDeque<Pull>,
+    /// Messages that the open pulls may still bring.
+    expected: usize,
+    next_token: u64,
+    heard: Moment,
+}
+
+/// A pull to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Next {
+    /// Stands in the reply subject, so that a status tells which pull it ends.
+    pub(crate) token: u64,
+    pub(crate) batch: usize,
+}
+
+impl Pulls {
+    pub(crate) fn new(slots: usize, times: LeaseTimes) -> Self {
+        Self { slots, times, open: VecDeque::new(), expected: 0, next_token: 0, heard: Moment(0) }
+    }
+
+    /// The pull to send now, where `held` slots are taken: as many as are free, once that is a quarter of all or
+    /// nothing is on its way.
+    pub(crate) fn next(&mut self, held: usize, now: Moment) -> Option<Next> {
+        let free = self.slots.saturating_sub(held + self.expected);
+        if free == 0 || (!self.open.is_empty() && self.expected > 0 && free * 4 < self.slots) {
+            return None;
+        }
+        if self.open.is_empty() {
+            self.heard = now;
+        }
+        let token = self.next_token;
+        self.next_token += 1;
+        self.open.push_back(Pull { token, sent: now, expires: now + self.times.heartbeat() });
+        self.expected += free;
+        Some(Next { token, batch: free })
+    }
+
+    /// A message came. Which pull brought it cannot be told, so its lease counts from the oldest that is open.
+    pub(crate) fn delivered(&mut self, now: Moment) -> Moment {
+        self.heard = now;
+        self.expected = self.expected.saturating_sub(1);
+        self.open.front().map_or(now - self.times.heartbeat() - LATE, |pull| pull.sent)
+    }
+
+    /// The server gave a sign of life for a pull.
+    pub(crate) fn alive(&mut self, now: Moment) {
+        self.heard = now;
+    }
+
+    /// A status ended a pull; `missing` of its messages will not come.
+    pub(crate) fn ended(&mut self, token: u64, missing: Option<usize>, now: Moment) {
+        self.heard = now;
+        self.open.retain(|pull| pull.token != token);
+        if self.open.is_empty() {
+            self.expected = 0;
+        } else {
+            self.expected = self.expected.saturating_sub(missing.unwrap_or(0));
+        }
+    }
+
+    /// Forgets every pull: the connection, the leader or the consumer went away.
+    pub(crate) fn reset(&mut self) {
+        self.open.clear();
+        self.expected = 0;
+    }
+
+    /// Drops the record of pulls that brought all they were asked for: their end has no status.
+    pub(crate) fn settle(&mut self) {
+        if self.expected == 0 {
+            self.open.clear();
+        }
+    }
+
+    /// Whether pulls were lost in silence: two heartbeats of the server missed, or messages that never came. A pull
+    /// that others overlap may just as well have ended without a status, so its time over proves nothing.
+    pub(crate) fn is_lost(&mut self, now: Moment) -> bool {
+        let Some(oldest) = self.open.front() else {
+            return false;
+        };
+        if now.since(self.heard.max(oldest.sent)) > self.silence() {
+            return true;
+        }
+        while self.open.front().is_some_and(|pull| now > pull.expires + LATE) {
+            self.open.pop_front();
+        }
+        self.open.is_empty() && self.expected > 0
+    }
+
+    fn silence(&self) -> Duration {
+        self.times.idle_heartbeat() * 2 + LATE
+    }
+
+    /// When to look at [`Self::is_lost`] again.
+    pub(crate) fn check_at(&self) -> Option<Moment> {
+        let oldest = self.open.front()?;
+        let silent = self.heard.max(oldest.sent) + self.silence();
+        Some(silent.min(oldest.expires + LATE) + Duration::from_millis(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn pulls(slots: usize) -> Pulls {
+        Pulls::new(slots, LeaseTimes::new(Duration::from_secs(30)))
+    }
+
+    #[test]
+    fn nothing_is_pulled_for_a_slot_that_is_taken() {
+        let mut pulls = pulls(16);
+        assert_eq!(pulls.next(0, Moment(1)), Some(Next { token: 0, batch: 16 }));
+        assert_eq!(pulls.next(0, Moment(1)), None);
+        for _ in 0..16 {
+            pulls.delivered(Moment(2));
+        }
+        pulls.settle();
+        assert_eq!(pulls.next(16, Moment(2)), None);
+        assert_eq!(pulls.next(15, Moment(2)).map(|next| next.batch), Some(1));
+    }
+
+    #[test]
+    fn a_quarter_of_free_slots_is_worth_a_pull() {
+        let mut pulls = pulls(16);
+        pulls.next(0, Moment(1));
+        for _ in 0..8 {
+            pulls.delivered(Moment(2));
+        }
+        assert_eq!(pulls.next(5, Moment(2)), None);
+        assert_eq!(pulls.next(4, Moment(2)).map(|next| next.batch), Some(4));
+    }
+
+    #[test]
+    fn silence_is_noticed() {
+        let mut pulls = pulls(4);
+        assert!(!pulls.is_lost(Moment(u64::MAX)));
+        pulls.next(0, Moment(0));
+        let check = pulls.check_at().unwrap();
+        assert!(!pulls.is_lost(Moment(0)));
+        assert!(pulls.is_lost(check));
+        pulls.reset();
+        assert!(!pulls.is_lost(check));
+    }
+
+    proptest! {
+        #[test]
+        fn pulled_and_held_never_exceed_the_slots(slots in 1usize..64, steps in prop::collection::vec((0u8..4, 0usize..8), 1..200)) {
+            let mut pulls = pulls(slots);
+            let (mut held, mut owed, mut now) = (0usize, VecDeque::<(u64, usize)>::new(), 0u64);
+            for (step, n) in steps {
+                now += 1_000_000;
+                match step {
+                    0 => if let Some(next) = pulls.next(held, Moment(now)) { owed.push_back((next.token, next.batch)) },
+                    1 => for _ in 0..n {
+                        let Some(front) = owed.front_mut() else { break };
+                        front.1 -= 1;
+                        if front.1 == 0 { owed.pop_front(); }
+                        pulls.delivered(Moment(now));
+                        held += 1;
+                    },
+                    2 => held = held.saturating_sub(n),
+                    _ => if let Some((token, missing)) = owed.pop_back() { pulls.ended(token, Some(missing), Moment(now)) },
+                }
+                pulls.settle();
+                let coming: usize = owed.iter().map(|(_, n)| n).sum();
+                prop_assert!(held + coming <= slots, "{held} + {coming} > {slots}");
+            }
+        }
+    }
+}

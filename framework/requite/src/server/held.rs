@@ -1,0 +1,218 @@
+//! One request in a worker's hands: shared by the handler's task, which runs it, and the keeper, which beats for it.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::{method::MethodRuntime, stats::count};
+use crate::{
+    broker::{AnyBroker, Broker, Subject},
+    protocol::{
+        attempt::{Action, Attempt, Event},
+        lease::{Lease, LeaseState},
+        time::Moment,
+    },
+    service::Produced,
+    subject::Origin,
+    wire::{PayloadHash, request::Envelope},
+};
+
+/// Why a handler must stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Stop {
+    No = 0,
+    /// The worker lets go in good order.
+    HandOver = 1,
+    /// The request is somebody else's, or at its end.
+    Over = 2,
+}
+
+/// One delivery from its arrival to its end.
+pub(crate) struct Held {
+    pub(crate) method: Arc<MethodRuntime>,
+    /// The worker's own connection, whose clock counts.
+    pub(crate) broker: AnyBroker,
+    pub(crate) subject: Subject,
+    /// Where acks and heartbeats go.
+    pub(crate) ack: Subject,
+    pub(crate) sequence: u64,
+    /// By the server's clock, in nanoseconds.
+    pub(crate) stored: u64,
+    pub(crate) hash: PayloadHash,
+    pub(crate) envelope: Envelope,
+    pub(crate) arrived: Moment,
+    machine: Mutex<Attempt>,
+    /// The moment from which the lease counts; the rest of [`Lease`] is the method's.
+    lease_from: AtomicU64,
+    /// When the handler started, 0 before.
+    started: AtomicU64,
+    /// The result, from the handler's end to the outcome's write; the keeper may be the one who writes.
+    pub(crate) produced: Mutex<Option<Produced>>,
+    stop: AtomicU8,
+    /// Wakes whoever waits for [`Self::stop`] or for a first heartbeat.
+    changed: Notify,
+    /// Set once the keeper's first heartbeat is confirmed.
+    proven: AtomicBool,
+    released: AtomicBool,
+    /// Counts signals.
+    pub(crate) signals: AtomicU64,
+    /// The request's payload, for a dead letter; shares the message's bytes.
+    body: Bytes,
+}
+
+/// What a delivery brings.
+pub(crate) struct Arrival {
+    pub(crate) subject: Subject,
+    pub(crate) ack: Subject,
+    pub(crate) sequence: u64,
+    pub(crate) stored: u64,
+    pub(crate) hash: PayloadHash,
+    pub(crate) envelope: Envelope,
+    /// The earliest moment at which the server can have started the lease.
+    pub(crate) pulled: Moment,
+    pub(crate) arrived: Moment,
+}
+
+impl Held {
+    /// Takes a slot; it is free again when the attempt is over.
+    pub(crate) fn new(
+        method: Arc<MethodRuntime>,
+        broker: AnyBroker,
+        arrival: Arrival,
+        body: Bytes,
+        machine: Attempt,
+    ) -> Self {
+        method.slots.take();
+        Self {
+            method,
+            broker,
+            subject: arrival.subject,
+            ack: arrival.ack,
+            sequence: arrival.sequence,
+            stored: arrival.stored,
+            hash: arrival.hash,
+            envelope: arrival.envelope,
+            arrived: arrival.arrived,
+            machine: Mutex::new(machine),
+            lease_from: AtomicU64::new(arrival.pulled.0),
+            started: AtomicU64::new(0),
+            produced: Mutex::new(None),
+            stop: AtomicU8::new(Stop::No as u8),
+            changed: Notify::new(),
+            proven: AtomicBool::new(false),
+            released: AtomicBool::new(false),
+            signals: AtomicU64::new(0),
+            body,
+        }
+    }
+
+    /// The request's payload.
+    pub(crate) fn body(&self) -> Bytes {
+        self.body.clone()
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.broker.now()
+    }
+
+    /// Caller and id.
+    pub(crate) fn origin(&self) -> Origin<'_> {
+        self.method.service.subjects.parse_request(&self.subject).expect("checked on arrival")
+    }
+
+    /// Feeds the attempt, after a look at the clock: under a lost lease nothing but the loss counts.
+    pub(crate) fn step(&self, event: Event) -> Action {
+        let now = self.now();
+        let mut machine = self.machine.lock().expect("the attempt does not panic");
+        let event = if self.lease().state(now) == LeaseState::Lost { Event::Lost } else { event };
+        if event == Event::Lost && !machine.is_over() {
+            count(&self.method.service.counters.lost_leases);
+        }
+        let action = machine.step(event, now);
+        if machine.is_over() {
+            drop(machine);
+            self.release();
+        }
+        action
+    }
+
+    /// Reads the attempt.
+    pub(crate) fn look<T>(&self, read: impl FnOnce(&Attempt) -> T) -> T {
+        read(&self.machine.lock().expect("the attempt does not panic"))
+    }
+
+    fn release(&self) {
+        if !self.released.swap(true, Ordering::AcqRel) {
+            self.method.slots.release();
+            self.stop(Stop::Over);
+        }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.released.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn lease(&self) -> Lease {
+        Lease::granted(self.method.times, Moment(self.lease_from.load(Ordering::Acquire)))
+    }
+
+    /// The keeper's heartbeat, sent at `sent`, was confirmed at `answered`.
+    pub(crate) fn confirm(&self, sent: Moment, answered: Moment) {
+        let mut lease = self.lease();
+        lease.confirm(sent, answered);
+        self.lease_from.store(lease.from().0, Ordering::Release);
+        self.proven.store(true, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    /// Resolves when a heartbeat for this delivery is confirmed, or when it must stop.
+    pub(crate) async fn proven(&self) {
+        self.until(|| self.proven.load(Ordering::Acquire) || self.stopping() != Stop::No).await;
+    }
+
+    pub(crate) fn handler_started(&self) {
+        self.started.store(self.now().0, Ordering::Release);
+        count(&self.method.service.counters.runs);
+    }
+
+    /// When the handler started.
+    pub(crate) fn started(&self) -> Option<Moment> {
+        let started = self.started.load(Ordering::Acquire);
+        (started != 0).then_some(Moment(started))
+    }
+
+    pub(crate) fn stop(&self, why: Stop) {
+        self.stop.fetch_max(why as u8, Ordering::AcqRel);
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn stopping(&self) -> Stop {
+        match self.stop.load(Ordering::Acquire) {
+            0 => Stop::No,
+            1 => Stop::HandOver,
+            _ => Stop::Over,
+        }
+    }
+
+    /// Resolves when the handler must stop.
+    pub(crate) async fn stopped(&self) {
+        self.until(|| self.stopping() != Stop::No).await;
+    }
+
+    async fn until(&self, condition: impl Fn() -> bool) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            // Registered before the look: a change in between wakes us.
+            changed.as_mut().enable();
+            if condition() {
+                return;
+            }
+            changed.await;
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The lease keeper: an OS thread with a runtime and a connection of its own, so that handlers may block every other
+//! thread and the heartbeats go on.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::sync::{Notify, mpsc};
+
+use super::{held::Held, method::MethodRuntime};
+use crate::{
+    broker::{AnyBroker, Broker},
+    error::ConnectError,
+    protocol::time::Moment,
+};
+
+mod control;
+mod probe;
+mod rounds;
+mod table;
+
+/// A handle to the keeper; clones reach the same one.
+#[derive(Clone)]
+pub(crate) struct Keeper {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// Deliveries that the keeper has not looked at yet. Short handlers come and go here without ever being looked at
+    /// twice.
+    intake: Mutex<Vec<Arc<Held>>>,
+    /// Woken when the intake was empty and is not any more.
+    arrived: Notify,
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+/// What the keeper is asked to do.
+enum Order {
+    /// Beat for this delivery now, and say when it is confirmed.
+    Prove(Arc<Held>),
+    /// Hand a delivery back, after the heartbeats that were sent for it.
+    Nak {
+        ack: String,
+        delay: Duration,
+        expires: Moment,
+    },
+    /// Let go of everything in hand; answered when all of it is under way.
+    HandOver(tokio::sync::oneshot::Sender<()>),
+    Stop,
+}
+
+impl Keeper {
+    /// Starts the keeper. On the real broker it lives on a thread of its own; in a simulation, where time is virtual,
+    /// it is a task beside the others.
+    pub(crate) async fn start(
+        broker: &AnyBroker,
+        methods: Vec<Arc<MethodRuntime>>,
+        worker: &str,
+    ) -> Result<Self, ConnectError> {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared { intake: Mutex::default(), arrived: Notify::new(), orders });
+        let keeper = Self { shared };
+        let name = format!("requite keeper {worker}");
+        let run = rounds::Rounds::new(keeper.clone(), methods, inbox, tokio::runtime::Handle::current());
+        if let AnyBroker::Simulated(_) = broker {
+            let own = broker.connect_again(&name).await?;
+            tokio::spawn(run.run(own));
+            return Ok(keeper);
+        }
+        let (connected, connection) = tokio::sync::oneshot::channel();
+        let broker = broker.clone();
+        std::thread::Builder::new()
+            .name("requite-keeper".into())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .expect("a runtime without options can be built");
+                runtime.block_on(async move {
+                    // Connected from here, so that the connection's task lives on this thread too.
+                    match broker.connect_again(&name).await {
+                        Ok(own) => {
+                            let _ = connected.send(Ok(()));
+                            run.run(own).await;
+                        }
+                        Err(error) => drop(connected.send(Err(error))),
+                    }
+                });
+            })
+            .map_err(|error| ConnectError::InvalidSetting { name: "threads", text: error.to_string() })?;
+        let ended = Err(ConnectError::InvalidSetting { name: "keeper", text: "its thread ended".into() });
+        connection.await.unwrap_or(ended)?;
+        Ok(keeper)
+    }
+
+    /// Takes note of a delivery: from now on it is watched, beaten for and, if it comes to that, lost in time.
+    pub(crate) fn register(&self, held: Arc<Held>) {
+        let mut intake = self.shared.intake.lock().expect("nobody panics with the intake in hand");
+        let first = intake.is_empty();
+        intake.push(held);
+        drop(intake);
+        if first {
+            self.shared.arrived.notify_one();
+        }
+    }
+
+    fn taken_in(&self) -> Vec<Arc<Held>> {
+        std::mem::take(&mut *self.shared.intake.lock().expect("nobody panics with the intake in hand"))
+    }
+
+    pub(crate) fn prove(&self, held: &Arc<Held>) {
+        let _ = self.shared.orders.send(Order::Prove(Arc::clone(held)));
+    }
+
+    pub(crate) fn nak(&self, ack: &str, delay: Duration, expires: Moment) {
+        let _ = self.shared.orders.send(Order::Nak { ack: ack.to_owned(), delay, expires });
+    }
+
+    /// Lets go of everything in hand.
+    pub(crate) async fn hand_over(&self) {
+        let (done, all) = tokio::sync::oneshot::channel();
+        if self.shared.orders.send(Order::HandOver(done)).is_ok() {
+            let _ = all.await;
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        let _ = self.shared.orders.send(Order::Stop);
+    }
+}

@@ -1,0 +1,288 @@
+//! The keeper's rounds: take in, age, lose what is late, beat, confirm by one barrier, claim.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::sync::{broadcast, mpsc};
+
+use super::{Keeper, Order, control, probe::Probe, table::Table};
+use crate::{
+    broker::{AnyBroker, Broker, Event, Outgoing},
+    protocol::{
+        attempt::{self, Ending},
+        lease::LeaseState,
+        time::Moment,
+    },
+    server::{
+        held::{Held, Stop},
+        method::MethodRuntime,
+        settle,
+        stats::count,
+    },
+    subject::settled_ack,
+    wire::signal::SignalKind,
+};
+
+/// Rounds are not closer than this: what arrives in between is taken in together.
+const ROUND: Duration = Duration::from_millis(50);
+/// A handler that did not stop at its `max_run` by itself is ended from here after this long.
+const OVERDUE: Duration = Duration::from_secs(1);
+/// Claims that are written again at once after a reconnect; the others follow as answers come.
+const CLAIMS_AT_ONCE: usize = 256;
+
+/// The keeper at work.
+pub(crate) struct Rounds {
+    keeper: Keeper,
+    methods: Vec<Arc<MethodRuntime>>,
+    /// By the method's position in `methods`.
+    tables: BTreeMap<usize, Table>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    probe: Probe,
+    claims: Arc<tokio::sync::Semaphore>,
+}
+
+impl Rounds {
+    pub(crate) fn new(
+        keeper: Keeper,
+        methods: Vec<Arc<MethodRuntime>>,
+        orders: mpsc::UnboundedReceiver<Order>,
+        user_runtime: tokio::runtime::Handle,
+    ) -> Self {
+        let claims = Arc::new(tokio::sync::Semaphore::new(CLAIMS_AT_ONCE));
+        Self { keeper, methods, tables: BTreeMap::new(), orders, probe: Probe::new(user_runtime), claims }
+    }
+
+    pub(crate) async fn run(mut self, broker: AnyBroker) {
+        let mut events = broker.events();
+        let mut questions = control::Questions::listen(&broker, &self.methods).await;
+        loop {
+            let next = self.next_look().map_or(Duration::from_secs(1), |at| at.since(broker.now()));
+            let keeper = self.keeper.clone();
+            tokio::select! {
+                biased;
+                order = self.orders.recv() => match order {
+                    None | Some(Order::Stop) => return,
+                    Some(order) => self.obey(order, &broker).await,
+                },
+                event = events.recv() => self.event(&event, &broker),
+                Some(question) = questions.next() => question.answer(&self, &broker).await,
+                () = keeper.shared.arrived.notified() => tokio::time::sleep(ROUND).await,
+                () = tokio::time::sleep(next) => {}
+            }
+            self.take_in();
+            self.round(&broker).await;
+        }
+    }
+
+    fn next_look(&self) -> Option<Moment> {
+        self.tables.values().filter_map(Table::next_look).min()
+    }
+
+    /// Everything in hand.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Held>> {
+        self.tables.values().flat_map(Table::all)
+    }
+
+    pub(super) fn methods(&self) -> &[Arc<MethodRuntime>] {
+        &self.methods
+    }
+
+    pub(super) fn take_in(&mut self) {
+        for held in self.keeper.taken_in() {
+            let position = self
+                .methods
+                .iter()
+                .position(|method| Arc::ptr_eq(method, &held.method))
+                .expect("every delivery is of a method that this keeper knows");
+            let table = self.tables.entry(position).or_default();
+            if table.is_empty() {
+                table.next_beat = held.arrived + held.method.times.heartbeat();
+            }
+            table.add(held);
+        }
+    }
+
+    async fn obey(&mut self, order: Order, broker: &AnyBroker) {
+        match order {
+            Order::Prove(held) => self.prove(held, broker).await,
+            Order::Nak { ack, delay, expires } => nak(&ack, delay, expires, broker).await,
+            Order::HandOver(done) => {
+                self.take_in();
+                for held in self.all() {
+                    self.hand_over(held, broker);
+                }
+                let _ = done.send(());
+            }
+            Order::Stop => {}
+        }
+    }
+
+    /// One heartbeat and one barrier for everything that waits for a proof.
+    async fn prove(&mut self, first: Arc<Held>, broker: &AnyBroker) {
+        let mut waiting = vec![first];
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Prove(held) => waiting.push(held),
+                Order::Nak { ack, delay, expires } => nak(&ack, delay, expires, broker).await,
+                other => {
+                    // Rare orders wait until after this round.
+                    let _ = self.keeper.shared.orders.send(other);
+                    break;
+                }
+            }
+        }
+        for method in &self.methods {
+            let of_method: Vec<_> =
+                waiting.iter().filter(|it| Arc::ptr_eq(&it.method, method)).cloned().collect();
+            if !of_method.is_empty() {
+                beat(method, of_method, broker, false).await;
+            }
+        }
+    }
+
+    fn hand_over(&self, held: &Arc<Held>, broker: &AnyBroker) {
+        if held.started().is_some() {
+            // Its own task drops the handler first and then lets go; a task that cannot run keeps its lease until the
+            // process ends.
+            held.stop(Stop::HandOver);
+        } else {
+            self.feed(held, attempt::Event::Ended(Ending::HandedOver), broker);
+            held.stop(Stop::HandOver);
+        }
+    }
+
+    /// Feeds an attempt from here and does what it asks for, beside the rounds.
+    fn feed(&self, held: &Arc<Held>, event: attempt::Event, broker: &AnyBroker) {
+        let action = held.step(event);
+        if action == attempt::Action::None {
+            return;
+        }
+        let (held, keeper, broker, claims) =
+            (Arc::clone(held), self.keeper.clone(), broker.clone(), Arc::clone(&self.claims));
+        tokio::spawn(async move {
+            let _turn = claims.acquire().await;
+            settle::drive(&held, action, &keeper, &broker).await;
+        });
+    }
+
+    fn event(&mut self, event: &Result<Event, broadcast::error::RecvError>, broker: &AnyBroker) {
+        let reconnected = match event {
+            Ok(Event::Reconnected) | Err(broadcast::error::RecvError::Lagged(_)) => true,
+            Ok(_) | Err(broadcast::error::RecvError::Closed) => false,
+        };
+        if reconnected {
+            self.take_in();
+            for held in self.all() {
+                self.feed(held, attempt::Event::Reconnected, broker);
+            }
+        }
+    }
+
+    async fn round(&mut self, broker: &AnyBroker) {
+        let now = broker.now();
+        self.probe.round(now, &self.methods);
+        for held in self.tables.values_mut().flat_map(|table| table.age(now)) {
+            settle::signal(&held, SignalKind::Started, broker).await;
+        }
+        let due: Vec<usize> = self
+            .tables
+            .iter()
+            .filter(|(_, table)| !table.long.is_empty() && table.next_beat <= now)
+            .map(|(position, _)| *position)
+            .collect();
+        for position in due {
+            self.beat(position, now, broker).await;
+        }
+    }
+
+    /// One round of heartbeats for a method. Whatever is lost is lost before anything is sent: after a stop of the
+    /// process or a suspended machine that is what this round finds first.
+    async fn beat(&mut self, position: usize, now: Moment, broker: &AnyBroker) {
+        let method = Arc::clone(&self.methods[position]);
+        let table = self.tables.get_mut(&position).expect("a table that is due exists");
+        table.next_beat = now + method.times.heartbeat();
+        table.sweep();
+        let long = table.long.clone();
+        for held in &long {
+            if held.lease().state(broker.now()) == LeaseState::Lost {
+                self.feed(held, attempt::Event::Lost, broker);
+            } else if held.started().is_some_and(|at| now.since(at) > method.options.max_run + OVERDUE) {
+                self.feed(held, attempt::Event::Ended(Ending::TimedOut), broker);
+            } else {
+                self.feed(held, attempt::Event::Beat, broker);
+            }
+        }
+        if broker.is_connected() {
+            let held: Vec<_> = long.into_iter().filter(|held| !held.is_over()).collect();
+            // The answer is awaited beside the rounds: a silent server must not stop the next heartbeat.
+            let broker = broker.clone();
+            beat(&method, held, &broker, true).await;
+        }
+    }
+}
+
+/// Sends a heartbeat for each delivery, and starts to wait for the one answer that confirms all of them.
+async fn beat(method: &Arc<MethodRuntime>, held: Vec<Arc<Held>>, broker: &AnyBroker, signals: bool) {
+    let sent = broker.now();
+    let counters = &method.service.counters;
+    let replicated = method.service.replicas > 1;
+    for one in &held {
+        if one.is_over() || one.lease().state(broker.now()) == LeaseState::Lost {
+            continue;
+        }
+        let message = Outgoing::new(one.ack.to_string(), Bytes::from_static(b"+WPI"));
+        if broker.publish(message).await.is_err() {
+            return;
+        }
+        count(&counters.heartbeats);
+        if signals && one.started().is_some() {
+            settle::signal(one, SignalKind::Alive, broker).await;
+        }
+    }
+    let Some(last) = held.iter().rfind(|one| !one.is_over()) else {
+        return;
+    };
+    let barrier = barrier(method, last, replicated);
+    let (method, broker) = (Arc::clone(method), broker.clone());
+    tokio::spawn(async move {
+        // An answer later than a heartbeat interval is worth no more than the next one's.
+        let answer = broker.request(barrier, method.times.heartbeat()).await;
+        let answered = broker.now();
+        match answer {
+            Ok(answer) if answer.status.is_none() => {
+                count(&method.service.counters.barriers);
+                for one in held {
+                    one.confirm(sent, answered);
+                }
+            }
+            other => {
+                let why =
+                    other.map_or_else(|error| error.to_string(), |it| format!("status {:?}", it.status));
+                tracing::warn!(method = method.options.name, why, "heartbeats were not confirmed");
+            }
+        }
+    });
+}
+
+/// What proves that the heartbeats before it on this connection have arrived. A single server answers a heartbeat when
+/// it has taken it; of several, one that is cut off from the others does so too, and only the answer to an ack is true.
+fn barrier(method: &MethodRuntime, last: &Held, replicated: bool) -> Outgoing {
+    let settled = method.binding().map_or(0, |binding| binding.settled);
+    if replicated && settled > 0 {
+        let subject = settled_ack(&method.service.request_stream, method.options.name, settled);
+        return Outgoing::new(subject, Bytes::from_static(b"+ACK"));
+    }
+    Outgoing::new(last.ack.to_string(), Bytes::from_static(b"+WPI"))
+}
+
+/// Hands a delivery back. Dropped, not sent later: by then the request may be in other hands.
+async fn nak(ack: &str, delay: Duration, expires: Moment, broker: &AnyBroker) {
+    if broker.now() < expires && broker.is_connected() {
+        let body = if delay.is_zero() {
+            Bytes::from_static(b"-NAK")
+        } else {
+            Bytes::from(format!("-NAK {{\"delay\":{}}}", delay.as_nanos()))
+        };
+        let _ = broker.publish(Outgoing::new(ack.to_owned(), body)).await;
+    }
+}

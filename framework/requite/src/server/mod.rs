@@ -1,0 +1,256 @@
+//! The server: pull → decode → run → record → ack, for every method of every service, until it is told to stop.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub(crate) mod bind;
+pub(crate) mod held;
+pub(crate) mod keeper;
+pub(crate) mod method;
+pub(crate) mod puller;
+mod settle;
+mod shutdown;
+pub(crate) mod stats;
+mod worker;
+
+pub use stats::Stats;
+
+use crate::{
+    broker::{AnyBroker, api},
+    client::{Client, Config},
+    error::{ConnectError, ServeError, SetupError},
+    name::{Instance, Name},
+    service::{Method, Service, ServiceDefinition},
+    setup::{Plan, Setup, StreamLimits, prepare},
+    subject::ServiceSubjects,
+};
+use keeper::Keeper;
+use method::{MethodRuntime, ServiceRuntime};
+use puller::Puller;
+use stats::Counters;
+
+/// How long running handlers may go on after the server was told to stop.
+const DRAIN: Duration = Duration::from_secs(30);
+/// The share of the record stream's bytes above which no new request is pulled.
+const FULL_AT_PERCENT: u64 = 90;
+/// Between two looks at the size of the record stream.
+const LOOK_AT_SIZE: Duration = Duration::from_secs(5);
+
+/// Serves handlers.
+///
+/// ```no_run
+/// # use requite::prelude::*;
+/// # struct Greeter;
+/// # #[service] impl Greeter { #[handler] async fn greet(&self, name: String) -> String { format!("hello, {name}") } }
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// Server::from_env().await?.serve(Greeter).run().await?;     // until SIGTERM or SIGINT, then drains
+/// # Ok(()) }
+/// ```
+#[must_use = "a server does nothing until `run` or `start`"]
+pub struct Server {
+    broker: AnyBroker,
+    config: Arc<Config>,
+    services: Vec<ServiceDefinition>,
+    setup: Setup,
+    limits: StreamLimits,
+    drain: Duration,
+}
+
+impl Server {
+    /// Connects as `NATS_URL` and the other variables of [`Client::from_env`] say.
+    ///
+    /// # Errors
+    ///
+    /// If no server answers, it refuses the credentials, or a variable cannot be used.
+    pub async fn from_env() -> Result<Self, ConnectError> {
+        Ok(Self::new(&Client::from_env().await?))
+    }
+
+    /// Connects to `url`; everything else as [`Self::from_env`].
+    ///
+    /// # Errors
+    ///
+    /// If no server answers or it refuses the credentials.
+    pub async fn connect(url: &str) -> Result<Self, ConnectError> {
+        Ok(Self::new(&Client::connect(url).await?))
+    }
+
+    /// A server on a client's connection.
+    pub fn new(client: &Client) -> Self {
+        Self {
+            broker: client.broker().clone(),
+            config: Arc::clone(client.config()),
+            services: Vec::new(),
+            setup: Setup::default(),
+            limits: StreamLimits::default(),
+            drain: DRAIN,
+        }
+    }
+
+    /// Adds a service.
+    pub fn serve(mut self, service: impl Service) -> Self {
+        self.services.push(service.definition());
+        self
+    }
+
+    /// Whether missing streams and consumers are created; by default they are.
+    pub fn setup(mut self, setup: Setup) -> Self {
+        self.setup = setup;
+        self
+    }
+
+    /// How large the streams may grow, and on how many servers they live.
+    pub fn limits(mut self, limits: StreamLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How many servers hold each stream; 1 by default. With 3, one server may be lost.
+    pub fn replicas(mut self, replicas: u8) -> Self {
+        self.limits.replicas = replicas;
+        self
+    }
+
+    /// How long running handlers may go on after the server was told to stop, 30 s by default; what is left over then
+    /// starts on another worker.
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.drain = timeout;
+        self
+    }
+
+    /// Serves until SIGTERM or SIGINT, then drains: nothing new is pulled, running handlers may finish, what is left
+    /// after the drain time is handed to other workers.
+    ///
+    /// # Errors
+    ///
+    /// If a service cannot be set up, or the keeper cannot connect.
+    pub async fn run(self) -> Result<(), ServeError> {
+        let running = self.start().await?;
+        shutdown::signal().await;
+        running.shutdown().await;
+        Ok(())
+    }
+
+    /// Sets up, binds and starts to serve in the background.
+    ///
+    /// # Errors
+    ///
+    /// If a service cannot be set up, or the keeper cannot connect.
+    pub async fn start(self) -> Result<RunningServer, ServeError> {
+        let worker = Instance::random();
+        let counters = Arc::new(Counters::default());
+        let mut methods = Vec::new();
+        for definition in self.services {
+            let service: Name = definition.name.parse().map_err(SetupError::from)?;
+            let subjects = ServiceSubjects::new(&self.config.namespace, &service);
+            let options: Vec<Method> = definition.methods.iter().map(|(method, _)| *method).collect();
+            let plan =
+                Plan { subjects: &subjects, methods: &options, limits: self.limits, setup: self.setup };
+            let prepared = prepare(&self.broker, &plan).await?;
+            let runtime = Arc::new(ServiceRuntime {
+                request_stream: subjects.request_stream(),
+                record_stream: subjects.record_stream(),
+                subjects,
+                secret: prepared.secret,
+                replicas: prepared.replicas,
+                full: false.into(),
+                worker: worker.clone(),
+                counters: Arc::clone(&counters),
+            });
+            for (options, handler) in definition.methods {
+                methods.push(Arc::new(MethodRuntime::new(Arc::clone(&runtime), options, handler)));
+            }
+        }
+        let keeper = Keeper::start(&self.broker, methods.clone(), worker.as_str()).await?;
+        let running = RunningServer {
+            broker: self.broker,
+            methods,
+            keeper,
+            counters,
+            tasks: TaskTracker::new(),
+            pullers: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            drain: self.drain,
+        };
+        running.bind_and_pull().await?;
+        Ok(running)
+    }
+}
+
+/// A server at work; dropping it stops pulling without draining.
+pub struct RunningServer {
+    broker: AnyBroker,
+    methods: Vec<Arc<MethodRuntime>>,
+    keeper: Keeper,
+    counters: Arc<Counters>,
+    tasks: TaskTracker,
+    pullers: TaskTracker,
+    draining: CancellationToken,
+    drain: Duration,
+}
+
+impl RunningServer {
+    async fn bind_and_pull(&self) -> Result<(), SetupError> {
+        for method in &self.methods {
+            method.bind(Some(bind::bind(&self.broker, method).await?));
+            let puller = Puller::new(
+                Arc::clone(method),
+                self.broker.clone(),
+                self.keeper.clone(),
+                self.tasks.clone(),
+                self.draining.clone(),
+            );
+            self.pullers.spawn(puller.run());
+        }
+        self.pullers.spawn(watch_sizes(self.broker.clone(), self.methods.clone(), self.draining.clone()));
+        Ok(())
+    }
+
+    /// What was counted since the start.
+    pub fn stats(&self) -> Stats {
+        self.counters.snapshot()
+    }
+
+    /// Requests in hand.
+    pub fn in_hand(&self) -> usize {
+        self.methods.iter().map(|method| method.slots.held()).sum()
+    }
+
+    /// Stops in good order: nothing new is pulled, what had not started is handed on at once, running handlers may go
+    /// on for the drain time with their leases kept, and what is left over then starts on another worker.
+    pub async fn shutdown(self) {
+        shutdown::drain(&self).await;
+    }
+}
+
+impl Drop for RunningServer {
+    /// Stops pulling and beating. Handlers that still run keep running, but their leases lapse.
+    fn drop(&mut self) {
+        self.draining.cancel();
+        self.keeper.stop();
+    }
+}
+
+/// Watches the size of each record stream: a claim must never be stored where its outcome would not fit.
+async fn watch_sizes(broker: AnyBroker, methods: Vec<Arc<MethodRuntime>>, draining: CancellationToken) {
+    loop {
+        for method in &methods {
+            let service = &method.service;
+            if let Ok(info) = api::stream_info(&broker, &service.record_stream).await {
+                let limit = u64::try_from(info.config.max_bytes).unwrap_or(u64::MAX);
+                let full = info.state.bytes > limit / 100 * FULL_AT_PERCENT;
+                if full != service.full.swap(full, Ordering::Relaxed) {
+                    tracing::warn!(stream = service.record_stream, full, "the record stream's fill changed");
+                }
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_AT_SIZE) => {}
+            () = draining.cancelled() => return,
+        }
+    }
+}

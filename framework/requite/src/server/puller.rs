@@ -1,0 +1,330 @@
+//! The puller of one method: asks for exactly the free slots, registers every delivery, starts its task.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use tokio::sync::broadcast;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    bind,
+    held::{Arrival, Held},
+    keeper::Keeper,
+    method::{Binding, MethodRuntime},
+    settle,
+    stats::count,
+    worker,
+};
+use crate::{
+    broker::{AnyBroker, Broker, Event, Message, Outgoing, Subject, Subscription},
+    protocol::{
+        attempt::{Attempt, Delivery, Terms},
+        pull::{Next, Pulls},
+        time::{FRESH, Moment},
+    },
+    subject::{AckSubject, SETUP, api},
+    wire::{
+        header,
+        jetstream::{PullRequest, nanos},
+        payload_hash,
+        request::{Checked, Envelope},
+    },
+};
+
+/// Between two tries to bind to a consumer that is not there.
+const BIND_AGAIN: Duration = Duration::from_secs(1);
+
+/// Pulls for one method until told to stop.
+pub(crate) struct Puller {
+    pub(crate) method: Arc<MethodRuntime>,
+    pub(crate) broker: AnyBroker,
+    pub(crate) keeper: Keeper,
+    pub(crate) tasks: TaskTracker,
+    /// Cancelled when nothing new may be pulled.
+    pub(crate) draining: CancellationToken,
+    pub(crate) pulls: Pulls,
+    pub(crate) inbox: String,
+}
+
+/// What the puller heard.
+enum Heard {
+    Message(Message),
+    Event(Event),
+    /// A slot is free, a pull is late, or the server shuts down.
+    Look,
+    Closed,
+}
+
+impl Puller {
+    pub(crate) fn new(
+        method: Arc<MethodRuntime>,
+        broker: AnyBroker,
+        keeper: Keeper,
+        tasks: TaskTracker,
+        draining: CancellationToken,
+    ) -> Self {
+        let pulls = Pulls::new(method.slots.all(), method.times);
+        let inbox = broker.new_inbox();
+        Self { method, broker, keeper, tasks, draining, pulls, inbox }
+    }
+
+    /// Runs until the server drains and the last open pull has ended: what still arrives is handed on at once.
+    pub(crate) async fn run(mut self) {
+        let mut events = self.broker.events();
+        let Ok(mut messages) = self.broker.subscribe(format!("{}.*", self.inbox)).await else {
+            return;
+        };
+        loop {
+            if self.draining.is_cancelled() && self.pulls.check_at().is_none() {
+                return;
+            }
+            if self.method.binding().is_none() && !self.draining.is_cancelled() && !self.bind().await {
+                continue;
+            }
+            self.pull().await;
+            match self.hear(&mut messages, &mut events).await {
+                Heard::Message(message) => {
+                    self.take(message);
+                    // What has arrived already is taken without another look at everything else.
+                    while let Some(Some(message)) = messages.next().now_or_never() {
+                        self.take(message);
+                    }
+                    self.pulls.settle();
+                }
+                Heard::Event(Event::Closed) | Heard::Closed => return,
+                Heard::Event(Event::Denied { subject }) if subject == self.pull_subject() => {
+                    tracing::error!(subject, "no permission to pull: this worker gets no requests");
+                    self.unbind();
+                    tokio::time::sleep(BIND_AGAIN).await;
+                }
+                Heard::Event(Event::Reconnected | Event::Disconnected | Event::Overrun) => self.unbind(),
+                Heard::Event(_) => {}
+                Heard::Look => {
+                    if self.pulls.is_lost(self.broker.now()) {
+                        tracing::warn!(method = self.method.options.name, "pulls were lost; binding again");
+                        self.unbind();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forgets what was known of the stream: whatever comes now may be in somebody's hands.
+    fn unbind(&mut self) {
+        self.method.bind(None);
+        self.pulls.reset();
+    }
+
+    async fn bind(&mut self) -> bool {
+        match bind::bind(&self.broker, &self.method).await {
+            Ok(binding) => {
+                self.method.bind(Some(binding));
+                true
+            }
+            Err(error) => {
+                tracing::error!(method = self.method.options.name, %error, "cannot bind; trying again");
+                tokio::select! {
+                    () = tokio::time::sleep(BIND_AGAIN) => {}
+                    () = self.draining.cancelled() => {}
+                }
+                false
+            }
+        }
+    }
+
+    fn pull_subject(&self) -> String {
+        api::pull(&self.method.service.request_stream, self.method.options.name)
+    }
+
+    async fn pull(&mut self) {
+        if self.draining.is_cancelled() || self.method.service.full.load(Ordering::Relaxed) {
+            return;
+        }
+        let now = self.broker.now();
+        let Some(Next { token, batch }) = self.pulls.next(self.method.slots.held(), now) else {
+            return;
+        };
+        let times = self.method.times;
+        let request = PullRequest {
+            batch,
+            expires: nanos(times.heartbeat()),
+            idle_heartbeat: nanos(times.idle_heartbeat()),
+        };
+        let body = serde_json::to_vec(&request).expect("plain structs have a JSON form");
+        let mut message = Outgoing::new(self.pull_subject(), body);
+        message.reply = Some(format!("{}.{token}", self.inbox));
+        if self.broker.publish(message).await.is_err() {
+            self.unbind();
+        }
+    }
+
+    async fn hear(
+        &mut self,
+        messages: &mut impl Subscription,
+        events: &mut broadcast::Receiver<Event>,
+    ) -> Heard {
+        // While the record stream is full, look again from time to time.
+        let idle = if self.draining.is_cancelled() { Duration::from_millis(200) } else { BIND_AGAIN };
+        let check = self.pulls.check_at().map_or(idle, |at| at.since(self.broker.now()));
+        let draining = self.draining.is_cancelled();
+        tokio::select! {
+            biased;
+            message = messages.next() => message.map_or(Heard::Closed, Heard::Message),
+            event = events.recv() => match event {
+                Ok(event) => Heard::Event(event),
+                // Events were missed, and one of them may have been a reconnect.
+                Err(broadcast::error::RecvError::Lagged(_)) => Heard::Event(Event::Reconnected),
+                Err(broadcast::error::RecvError::Closed) => Heard::Closed,
+            },
+            () = self.method.slots.freed.notified() => Heard::Look,
+            () = self.draining.cancelled(), if !draining => Heard::Look,
+            () = tokio::time::sleep(check) => Heard::Look,
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        let now = self.broker.now();
+        if let Some(status) = message.status {
+            self.status(status, &message, now);
+            return;
+        }
+        let pulled = self.pulls.delivered(now);
+        let Some(ack) = message.reply.clone() else {
+            return;
+        };
+        let Some(facts) = AckSubject::parse(&ack) else {
+            tracing::error!(%ack, "a delivery with an ack subject that cannot be read");
+            return;
+        };
+        if facts.delivery > 1 {
+            count(&self.method.service.counters.redeliveries);
+        }
+        let (sequence, stored, delivery) = (facts.stream_sequence, facts.stored, facts.delivery);
+        self.method.observe_server_time(stored, now);
+        let is_ours = self
+            .method
+            .service
+            .subjects
+            .parse_request(&message.subject)
+            .is_some_and(|origin| origin.method == self.method.options.name);
+        let checked = if is_ours {
+            Envelope::check(&message.headers)
+        } else {
+            Checked::Foreign("has a foreign subject")
+        };
+        let expires = self.method.times.end(pulled);
+        match checked {
+            Checked::Call(envelope) => {
+                let hash = payload_hash(envelope.content_type.as_str(), &message.payload);
+                let subject = message.subject;
+                let arrival =
+                    Arrival { subject, ack, sequence, stored, hash, envelope, pulled, arrived: now };
+                self.start(arrival, delivery, message.payload, now);
+            }
+            Checked::Setup => self.ack_unseen(ack, expires),
+            Checked::Foreign(reason) => self.bury_unseen(message, ack, sequence, reason, expires),
+        }
+    }
+
+    fn status(&mut self, status: u16, message: &Message, now: Moment) {
+        let token = message.subject.rsplit('.').next().and_then(|token| token.parse().ok());
+        let missing = message.headers.first(header::PENDING_MESSAGES).and_then(|n| n.parse().ok());
+        match (status, token) {
+            (100, _) => self.pulls.alive(now),
+            (404 | 408, Some(token)) => self.pulls.ended(token, missing, now),
+            _ => {
+                // A change of leader, a consumer that is gone, no leader at all: nothing is known any more.
+                tracing::info!(status, description = message.description.as_deref(), "a pull was ended");
+                self.unbind();
+            }
+        }
+    }
+
+    /// Everything that is known of the delivery, and a task that sees it through.
+    fn start(&self, arrival: Arrival, count: u64, body: Bytes, now: Moment) {
+        let method = &self.method;
+        let binding = method.binding();
+        let delivery = self.delivery(&arrival, count, binding.as_ref(), now);
+        let options = &method.options;
+        let terms = Terms {
+            once: options.once,
+            fenced: options.fenced,
+            attempts: options.attempts,
+            replicated: method.service.replicas > 1,
+            always_claim: binding.as_ref().is_none_or(|it| it.always_claim),
+            times: method.times,
+        };
+        let waited = method.server_now(now).map_or(0, |it| it.saturating_sub(arrival.stored));
+        let prove = Duration::from_nanos(waited) > options.lease / 3;
+        let machine = Attempt::new(method.new_attempt_id(), delivery, terms);
+        let held =
+            Arc::new(Held::new(Arc::clone(method), self.broker.clone(), arrival, body.clone(), machine));
+        self.keeper.register(Arc::clone(&held));
+        self.tasks.spawn(worker::attend(held, body, self.keeper.clone(), prove));
+    }
+
+    fn delivery(&self, arrival: &Arrival, count: u64, binding: Option<&Binding>, now: Moment) -> Delivery {
+        let Arrival { envelope, stored, sequence, .. } = arrival;
+        let nanos_of = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        Delivery {
+            count,
+            resend: envelope.resend,
+            fresh: envelope.sent.is_some_and(|sent| *stored <= sent.saturating_add(nanos_of(FRESH))),
+            above_bound: binding.is_some_and(|it| *sequence > it.last_sequence),
+            expired: envelope.left.is_some_and(|left| {
+                self.method.server_now(now).is_some_and(|now| now > stored.saturating_add(nanos_of(left)))
+            }),
+            owner_claims_until: binding.map_or(now + self.method.times.owner_claims_within(), |it| {
+                bind::owner_claims_until(&self.method, it)
+            }),
+        }
+    }
+
+    fn ack_unseen(&self, ack: Subject, expires: Moment) {
+        let broker = self.broker.clone();
+        self.tasks.spawn(async move { settle::send_ack(&ack, expires, &broker).await });
+    }
+
+    /// What no caller of ours wrote: kept for people, acked, and no record is written under an id it may have made up.
+    fn bury_unseen(
+        &self,
+        message: Message,
+        ack: Subject,
+        sequence: u64,
+        reason: &'static str,
+        expires: Moment,
+    ) {
+        let broker = self.broker.clone();
+        let subjects = &self.method.service.subjects;
+        let subject = match subjects.parse_request(&message.subject) {
+            Some(origin) if origin.caller == SETUP => return self.ack_unseen(ack, expires),
+            Some(origin) => subjects.dead_letter(origin.method, origin.caller, origin.id),
+            None => subjects.dead_letter(self.method.options.name, "-foreign", &format!("-.{sequence}")),
+        };
+        tracing::warn!(subject = %message.subject, reason, "a message that is no request of ours");
+        let counters = Arc::clone(&self.method.service.counters);
+        self.tasks.spawn(async move {
+            let headers = message.headers.without_server_ones();
+            while broker.now() < expires {
+                if settle::store_dead_letter(
+                    subject.clone(),
+                    headers.clone(),
+                    message.payload.clone(),
+                    reason,
+                    sequence,
+                    &broker,
+                )
+                .await
+                {
+                    count(&counters.dead_letters);
+                    return settle::send_ack(&ack, expires, &broker).await;
+                }
+                tokio::time::sleep(BIND_AGAIN).await;
+            }
+        });
+    }
+}

@@ -1,0 +1,311 @@
+//! What an attempt asks for, done: read and write the record, ask its owner, bury, ack. The only place where anything
+//! is written for a request.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use bytes::Bytes;
+
+use super::{
+    held::{Held, Stop},
+    keeper::Keeper,
+    stats::count,
+};
+use crate::{
+    broker::{
+        AnyBroker, Broker, Headers, Outgoing, SendError,
+        api::{self, StoreAnswer},
+    },
+    protocol::{
+        attempt::{Action, Event, Outcome, Owner, Seen, What, Write, Written},
+        time::{ASK_OWNER, Moment},
+    },
+    service::Produced,
+    wire::{
+        VERSION,
+        control::{MINE, MineQuestion},
+        header,
+        record::{AttemptId, Kind, Reason, Record, Status},
+        signal::{Signal, SignalKind},
+    },
+};
+
+/// Between two asks of an owner.
+const ASK_EVERY: Duration = Duration::from_millis(250);
+/// How long one write may take before the leader is asked what became of it.
+const WRITE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Where an attempt stands when there is nothing more to do for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// The handler may run.
+    Start,
+    /// Somebody else has the next word.
+    Rest,
+}
+
+/// Does what the attempt asks for until it rests, over `via`: the worker's connection or the keeper's.
+pub(crate) async fn drive(held: &Held, mut action: Action, keeper: &Keeper, via: &AnyBroker) -> Next {
+    loop {
+        let event = match action {
+            Action::None => return Next::Rest,
+            Action::Start => return Next::Start,
+            Action::Read(after) => {
+                pause(held, after).await;
+                Event::Read(read_record(held, via).await)
+            }
+            Action::Write(write) => Event::Written(write_record(held, write, via).await),
+            Action::Ask { worker, attempt_id } => {
+                Event::Owner(ask_owner(held, &worker, attempt_id, via).await)
+            }
+            Action::Wait(until) => {
+                pause(held, until.since(held.now())).await;
+                Event::Due
+            }
+            Action::Bury(reason) => Event::Buried(bury(held, reason, via).await),
+            Action::Ack { tell } => {
+                ack(held, tell, via).await;
+                return Next::Rest;
+            }
+            Action::Nak(delay) => {
+                count(&held.method.service.counters.handed_over);
+                keeper.nak(&held.ack, delay, held.lease().end());
+                return Next::Rest;
+            }
+            Action::Forget => {
+                tracing::warn!(subject = %held.subject, "let go of a request: its lease is lost or somebody else's");
+                held.stop(Stop::Over);
+                return Next::Rest;
+            }
+        };
+        action = held.step(event);
+    }
+}
+
+/// Waits, but not longer than the attempt lives.
+async fn pause(held: &Held, span: Duration) {
+    if !span.is_zero() && !held.is_over() {
+        let _ = tokio::time::timeout(span, held.stopped()).await;
+        // A worker that stops feeds the attempt itself; what is left here is only to come to its end.
+        if held.stopping() == Stop::HandOver {
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    }
+}
+
+async fn read_record(held: &Held, via: &AnyBroker) -> Result<Option<Seen>, ()> {
+    let origin = held.origin();
+    let service = &held.method.service;
+    let subject = service.subjects.record(origin.caller, origin.id);
+    let found = api::read_leader(via, &service.record_stream, &subject).await.map_err(|failure| {
+        tracing::warn!(%subject, %failure, "the record could not be read");
+    })?;
+    let Some(found) = found else {
+        return Ok(None);
+    };
+    let Some(record) = Record::decode(&found.payload) else {
+        tracing::error!(%subject, "the record cannot be decoded");
+        return Err(());
+    };
+    Ok(Some(Seen {
+        sequence: found.sequence,
+        kind: record.kind,
+        attempt: record.attempt,
+        attempt_id: record.attempt_id,
+        write: record.write,
+        spent: record.spent,
+        delivery: record.delivery,
+        worker: record.worker.to_owned(),
+        lease: Duration::from_millis(record.lease),
+        wait: record.not_before.map(|until| {
+            let now = held.method.server_now(held.now()).unwrap_or(until);
+            Duration::from_nanos(until.saturating_sub(now))
+        }),
+    }))
+}
+
+async fn write_record(held: &Held, write: Write, via: &AnyBroker) -> Written {
+    let message = record_message(held, write);
+    let left = held.lease().end().since(held.now());
+    let answer = api::store(via, message, WRITE_WITHIN.min(left)).await;
+    let counters = &held.method.service.counters;
+    match answer {
+        StoreAnswer::Stored(sequence) => {
+            match write.what {
+                What::Outcome(_) => count(&counters.outcomes),
+                What::Claim => count(&counters.claims),
+                What::Released { .. } => {}
+            }
+            Written::Stored(sequence)
+        }
+        StoreAnswer::Full(text) => {
+            tracing::error!(stream = %held.method.service.record_stream, text, "the record stream is full");
+            Written::Full
+        }
+        StoreAnswer::TooLarge(text) => {
+            tracing::warn!(subject = %held.subject, text, "the outcome is too large to be stored");
+            Written::TooLarge
+        }
+        StoreAnswer::Refused(error) => {
+            tracing::error!(subject = %held.subject, %error, "the server refused a record");
+            Written::InDoubt
+        }
+        _ => Written::InDoubt,
+    }
+}
+
+/// The record as a message: what the attempt decided, with what the handler produced.
+fn record_message(held: &Held, write: Write) -> Outgoing {
+    let method = &held.method;
+    let service = &method.service;
+    let origin = held.origin();
+    let produced = held.produced.lock().expect("nobody panics with the result in hand");
+    let (attempt, attempt_id, spent, delivery) =
+        held.look(|it| (it.number(), it.id(), it.spent(), it.delivery_count()));
+    let mut record = Record {
+        kind: Kind::Claim,
+        method: method.options.name,
+        attempt,
+        attempt_id,
+        write: write.number,
+        spent,
+        delivery,
+        request: held.sequence,
+        stored: held.stored,
+        worker: service.worker.as_str(),
+        lease: u64::try_from(method.options.lease.as_millis()).unwrap_or(u64::MAX),
+        hash: held.hash,
+        not_before: None,
+        error: None,
+        status: None,
+        reason: None,
+        content_type: None,
+        body: None,
+    };
+    if let Some(Produced::Error { text, .. } | Produced::Undecodable(text) | Produced::Unencodable(text)) =
+        &*produced
+    {
+        record.error = Some(text);
+    }
+    match write.what {
+        What::Claim => record.error = None,
+        What::Released { delay, spent } => {
+            record.kind = Kind::Released;
+            record.spent = spent;
+            let now = method.server_now(held.now()).unwrap_or(held.stored);
+            record.not_before = Some(now + u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX / 2));
+        }
+        What::Outcome(outcome) => fill_outcome(&mut record, outcome, produced.as_ref(), held),
+    }
+    let mut headers = Headers::default()
+        .with(header::VERSION, VERSION)
+        .with(header::KIND, record.kind.as_str())
+        .with(header::EXPECTED_LAST, write.expected.to_string());
+    if record.kind == Kind::Outcome {
+        let retention = method.options.retention(origin.id.starts_with("k."));
+        headers = headers.with(header::TTL, format!("{}s", retention.as_secs().max(1)));
+    }
+    let subject = service.subjects.record_put(&service.secret, origin.caller, origin.id);
+    Outgoing::new(subject, record.encode()).headers(headers)
+}
+
+fn fill_outcome<'a>(record: &mut Record<'a>, outcome: Outcome, produced: Option<&'a Produced>, held: &Held) {
+    record.kind = Kind::Outcome;
+    let (status, reason) = match outcome {
+        Outcome::Value => (Status::Ok, None),
+        Outcome::Error(reason) => (Status::Failed, reason),
+        Outcome::Failed(reason) => (Status::Failed, Some(reason)),
+        Outcome::Rejected(reason) => (Status::Rejected, Some(reason)),
+    };
+    record.status = Some(status);
+    record.reason = reason;
+    if let (Outcome::Value | Outcome::Error(_), Some(Produced::Value(body) | Produced::Error { body, .. })) =
+        (outcome, produced)
+    {
+        record.content_type = Some(held.envelope.content_type.as_str());
+        record.body = Some(body);
+    }
+}
+
+/// Asks the owner of a claim whether it still works on it. An interest may be slow to spread after a reconnect, so
+/// "no responders" counts as gone only if it is the answer for the whole time.
+async fn ask_owner(held: &Held, worker: &str, attempt_id: AttemptId, via: &AnyBroker) -> Owner {
+    let origin = held.origin();
+    let id = format!("{}.{}", origin.caller, origin.id);
+    let question = Bytes::from(MineQuestion { id: &id, attempt_id }.encode());
+    let until = held.now() + ASK_OWNER;
+    while held.now() < until && !held.is_over() {
+        let mut message = Outgoing::new(held.method.service.subjects.mine(worker), question.clone());
+        message.headers = Headers::default().with(header::VERSION, VERSION);
+        match via.request(message, ASK_EVERY).await {
+            Ok(answer) if *answer.payload == *MINE => return Owner::Mine,
+            Ok(_) => return Owner::Gone,
+            Err(SendError::NoResponders) => pause(held, ASK_EVERY).await,
+            Err(_) => {}
+        }
+    }
+    Owner::Gone
+}
+
+/// Stores a dead letter: the request with the reason, for people.
+async fn bury(held: &Held, reason: Reason, via: &AnyBroker) -> bool {
+    let origin = held.origin();
+    let subject = held.method.service.subjects.dead_letter(origin.method, origin.caller, origin.id);
+    let body = held.body();
+    let stored =
+        store_dead_letter(subject, held.envelope.encode(), body, reason.as_str(), held.sequence, via).await;
+    if stored {
+        count(&held.method.service.counters.dead_letters);
+    } else {
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+    stored
+}
+
+/// Stores a message as a dead letter.
+pub(crate) async fn store_dead_letter(
+    subject: String,
+    headers: Headers,
+    body: Bytes,
+    reason: &str,
+    sequence: u64,
+    via: &AnyBroker,
+) -> bool {
+    let headers = headers.with(header::REASON, reason).with(header::SEQUENCE, sequence.to_string());
+    let message = Outgoing::new(subject.clone(), body).headers(headers);
+    match api::store(via, message, WRITE_WITHIN).await {
+        StoreAnswer::Stored(_) | StoreAnswer::Duplicate => true,
+        other => {
+            tracing::error!(subject, answer = ?other, "a dead letter could not be stored");
+            false
+        }
+    }
+}
+
+async fn ack(held: &Held, tell: bool, via: &AnyBroker) {
+    if tell {
+        count(&held.method.service.counters.known_outcomes);
+        signal(held, SignalKind::Stored, via).await;
+    }
+    send_ack(&held.ack, held.lease().end(), via).await;
+}
+
+/// Acks, unless the lease is over or the connection down: a late ack would remove the request under another worker.
+pub(crate) async fn send_ack(subject: &str, expires: Moment, via: &AnyBroker) {
+    if via.now() < expires && via.is_connected() {
+        // An ack that does not arrive costs a redelivery, which finds the outcome.
+        let _ = via.publish(Outgoing::new(subject.to_owned(), Bytes::from_static(b"+ACK"))).await;
+    }
+}
+
+/// Tells the caller; nobody may be listening.
+pub(crate) async fn signal(held: &Held, kind: SignalKind, via: &AnyBroker) {
+    let origin = held.origin();
+    let (attempt, attempt_id) = held.look(|it| (it.number(), it.id()));
+    let n = held.signals.fetch_add(1, Ordering::Relaxed) + 1;
+    let worker = held.method.service.worker.as_str();
+    let body = Signal { kind, attempt, attempt_id, worker, n }.encode();
+    let subject = held.method.service.subjects.signal(origin.caller, origin.id);
+    let mut message = Outgoing::new(subject, body);
+    message.headers = Headers::default().with(header::VERSION, VERSION);
+    let _ = via.publish(message).await;
+}

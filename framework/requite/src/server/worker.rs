@@ -1,0 +1,112 @@
+//! One request at a worker: decode → run → record → ack.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use tracing::Instrument;
+
+use super::{
+    held::{Held, Stop},
+    keeper::Keeper,
+    settle::{self, Next},
+};
+use crate::{
+    codec::sanitise,
+    context::Context,
+    protocol::attempt::{Ending, Event},
+    service::{Produced, Retry},
+};
+
+/// The delay before a second attempt, where the error names none; doubles with every attempt.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+/// Sees a delivery through to its end, or to where the keeper has the next word.
+pub(crate) async fn attend(held: Arc<Held>, body: Bytes, keeper: Keeper, prove: bool) {
+    if prove {
+        // The server may count this lease from the time of publishing: nothing starts before a heartbeat is confirmed.
+        keeper.prove(&held);
+        held.proven().await;
+    }
+    let action = held.step(Event::Begin);
+    if settle::drive(&held, action, &keeper, &held.broker).await != Next::Start {
+        return;
+    }
+    if let Some(ending) = run(&held, body).await {
+        let action = held.step(Event::Ended(ending));
+        settle::drive(&held, action, &keeper, &held.broker).await;
+    }
+}
+
+/// Runs the handler; nothing comes back if the request is not ours any more.
+async fn run(held: &Arc<Held>, body: Bytes) -> Option<Ending> {
+    let method = &held.method;
+    held.handler_started();
+    let context = Context::new(Arc::clone(held));
+    let span = tracing::info_span!(
+        "handle",
+        service = method.options.service,
+        method = method.options.name,
+        id = held.origin().id,
+        attempt = context.attempt()
+    );
+    // The decoding is inside: a panicking `Deserialize` is caught like a panicking handler.
+    let running =
+        AssertUnwindSafe(async { method.handler.run(context, held.envelope.content_type, body).await })
+            .catch_unwind()
+            .instrument(span);
+    let produced = tokio::select! {
+        biased;
+        done = tokio::time::timeout(method.options.max_run, running) => done,
+        () = held.stopped() => return (held.stopping() == Stop::HandOver).then_some(Ending::HandedOver),
+    };
+    let (ending, produced) = match produced {
+        Err(_) => (Ending::TimedOut, None),
+        Ok(Err(panic)) => (Ending::Panicked, Some(Produced::Unencodable(panic_text(&*panic)))),
+        Ok(Ok(produced)) => (ending(held, &produced), Some(produced)),
+    };
+    *held.produced.lock().expect("nobody panics with the result in hand") = produced;
+    Some(ending)
+}
+
+fn ending(held: &Held, produced: &Produced) -> Ending {
+    match produced {
+        Produced::Value(_) => Ending::Value,
+        Produced::Error { retry, .. } => Ending::Error {
+            retry: match retry {
+                Retry::Never => None,
+                Retry::After(delay) => Some(*delay),
+                Retry::Default => Some(default_delay(held.look(|it| it.spent()))),
+            },
+        },
+        Produced::Undecodable(_) => Ending::Undecodable,
+        Produced::Unencodable(_) => Ending::Panicked,
+    }
+}
+
+/// 1 s, doubling to 60 s, ± 20 %, so that requests that failed together do not come back together.
+fn default_delay(spent: u32) -> Duration {
+    let doubled = FIRST_RETRY.saturating_mul(1 << spent.saturating_sub(1).min(10));
+    let percent = 80 + u32::from(crate::name::random_bits()[0]) * 40 / 255;
+    doubled.min(LONGEST_RETRY) * percent / 100
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    sanitise(text.unwrap_or("a panic without a text"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_delay_doubles_to_a_minute() {
+        for (spent, seconds) in [(1, 1), (2, 2), (3, 4), (7, 60), (40, 60)] {
+            let delay = default_delay(spent).as_secs_f64() / f64::from(seconds);
+            assert!((0.79..=1.21).contains(&delay), "{spent}: {delay}");
+        }
+    }
+}

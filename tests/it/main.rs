@@ -1,0 +1,1 @@
+//! The integration tests: one binary, because linking is what costs; one server, or one namespace, for each test.

@@ -1,0 +1,16 @@
+//! A client has to name the type.
+#![allow(unused)]
+
+use requite::prelude::*;
+
+struct Billing;
+
+#[service]
+impl Billing {
+    #[handler]
+    async fn charge(&self) -> impl std::fmt::Display {
+        "charged"
+    }
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+//! `#[service]` is for impls and traits.
+#![allow(unused)]
+
+use requite::prelude::*;
+
+#[service]
+struct Billing;
+
+fn main() {}
