@@ -15,6 +15,11 @@
 //! | `consumer`, `pull`, `ledger` | deliveries and leases, open pulls, what is on disk |
 //! | `faults` | what is lost, hangs, or is denied; the random numbers |
 
+#![cfg_attr(
+    not(test),
+    allow(dead_code, unused_imports, reason = "only tests open a simulation; the product just can hold one")
+)]
+
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},

@@ -455,3 +455,19 @@ async fn the_seed_decides_the_order_between_connections() {
     }
     assert!(orders.len() > 10);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_passed_is_on_the_log_with_its_time() {
+    let simulation = Simulation::new(23);
+    simulation.default_latency(SECOND, Duration::ZERO);
+    let connection = simulation.connect("slow").unwrap();
+    let (began, mut events) = (simulation.server_time(), connection.events());
+    connection.publish(Outgoing::new("a".into(), "")).await.unwrap();
+    sleep(2 * SECOND).await;
+    let log = simulation.log();
+    let published = log.iter().find(|it| it.subject == "a").unwrap();
+    assert_eq!((published.at, published.seen, &*published.link), (SECOND, Seen::Published, "slow"));
+    assert_eq!(simulation.server_time() - began, 2_000_000_000);
+    simulation.report("slow", Event::Overrun);
+    assert_eq!(events.recv().await.unwrap(), Event::Overrun);
+}

@@ -3,18 +3,21 @@
 //! What differs is a mistake of the simulation. `REQUITE_SEED=n REQUITE_SEQUENCES=1` replays one sequence.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use futures_util::future::join_all;
+use requite_test::NatsServer;
 use tokio::sync::Barrier;
 
 use super::{Connection, Simulation};
-use crate::broker::jetstream;
+use crate::broker::jetstream::{self, Settings};
 
 mod play;
-mod real;
 
 const SEQUENCES: u64 = 200;
 const AT_ONCE: u64 = 40;
@@ -69,6 +72,12 @@ async fn compare(broker: &jetstream::Connection, seed: u64) -> Option<String> {
     found
 }
 
+async fn connect(server: &NatsServer) -> jetstream::Connection {
+    let mut settings = Settings { inbox_owner: "player".into(), ..Settings::default() };
+    settings.addresses(&server.url()).unwrap();
+    jetstream::Connection::connect(Arc::new(settings), "player").await.unwrap()
+}
+
 fn report(differences: &[String]) {
     let shown = differences.iter().take(4).map(String::as_str).collect::<Vec<_>>().join("\n\n");
     assert!(differences.is_empty(), "{} sequences differ\n\n{shown}", differences.len());
@@ -76,8 +85,8 @@ fn report(differences: &[String]) {
 
 #[tokio::test]
 async fn both_brokers_do_the_same() {
-    let Some(server) = real::Server::start() else { return };
-    let broker = server.connect().await;
+    let server = NatsServer::start().await.unwrap();
+    let broker = connect(&server).await;
     let first = setting("REQUITE_SEED").unwrap_or(1);
     let end = first + setting("REQUITE_SEQUENCES").unwrap_or(SEQUENCES);
     let next = AtomicU64::new(first);
@@ -100,14 +109,14 @@ fn setting(name: &str) -> Option<u64> {
 
 /// Plays sequences with restarts of a server that they share, so they wait for each other before it restarts: which
 /// differ, and how.
-async fn restart_together(server: &mut real::Server, seeds: &[u64], attempt: u64) -> Vec<(u64, String)> {
-    let (broker, server) = (server.connect().await, tokio::sync::Mutex::new(server));
+async fn restart_together(server: &mut NatsServer, seeds: &[u64], attempt: u64) -> Vec<(u64, String)> {
+    let (broker, server) = (connect(server).await, tokio::sync::Mutex::new(server));
     let barrier = Barrier::new(seeds.len());
     let players = seeds.iter().map(async |seed| {
         let namespace = format!("r{seed}t{attempt}");
         let real = play::play(&broker, *seed, &namespace, async |_| {
             if barrier.wait().await.is_leader() {
-                server.lock().await.restart().await;
+                server.lock().await.restart().await.unwrap();
             }
             barrier.wait().await;
             tokio::time::sleep(AFTER_RESTART).await;
@@ -121,7 +130,7 @@ async fn restart_together(server: &mut real::Server, seeds: &[u64], attempt: u64
 
 #[tokio::test]
 async fn both_brokers_restart_the_same() {
-    let Some(mut server) = real::Server::start() else { return };
+    let mut server = NatsServer::start().await.unwrap();
     let first = setting("REQUITE_SEED").unwrap_or(10_000);
     let mut seeds: Vec<u64> = (first..first + AT_ONCE).collect();
     let mut differences = Vec::new();
