@@ -79,9 +79,7 @@ impl JetStream {
             ("STREAM", "INFO") => self.stream(rest).map(|it| answer::stream(it, turn.now)),
             ("STREAM", "CREATE") => self.create_stream(rest, body, turn.now),
             ("STREAM", "UPDATE") => self.update_stream(rest, body, turn.now),
-            ("STREAM", "DELETE") => {
-                self.streams.remove(rest).map(|_| answer::deleted("stream")).ok_or(NO_STREAM)
-            }
+            ("STREAM", "DELETE") => self.delete_stream(rest, turn),
             ("STREAM", "MSG") => self.read_leader(rest, body),
             ("CONSUMER", "CREATE") => self.put_consumer(rest, body, turn.now),
             ("CONSUMER", "INFO") => self.consumer_info(rest, turn.now),
@@ -234,10 +232,16 @@ impl JetStream {
         let (name, consumer) = rest.split_once('.').ok_or(BAD_REQUEST)?;
         let stream = self.streams.get_mut(name).ok_or(NO_STREAM)?;
         let mut consumer = stream.consumers.remove(consumer).ok_or(NO_CONSUMER)?;
-        while let Some(reply) = consumer.pulls.next(turn) {
-            turn.send(Sent::status(reply, 409, "Consumer Deleted"));
-        }
+        consumer.pulls.end("Consumer Deleted", turn);
         Ok(answer::deleted("consumer"))
+    }
+
+    fn delete_stream(&mut self, name: &str, turn: &mut Turn<'_>) -> Result<Value, Refusal> {
+        let stream = self.streams.remove(name).ok_or(NO_STREAM)?;
+        for mut consumer in stream.consumers.into_values() {
+            consumer.pulls.end("Consumer Deleted", turn);
+        }
+        Ok(answer::deleted("stream"))
     }
 
     fn pull(&mut self, rest: &str, body: &[u8], reply: Option<&str>, turn: &mut Turn<'_>) -> bool {

@@ -36,6 +36,8 @@ use crate::{ConnectError, protocol::time::Moment};
 
 mod answer;
 mod api;
+#[cfg(test)]
+mod configs;
 mod consumer;
 #[cfg(test)]
 mod differential;
@@ -114,6 +116,7 @@ async fn drive(world: Weak<World>, changed: Arc<Notify>) {
             }
         };
         tokio::select! {
+            biased;
             () = changed.notified() => {}
             () = due => {}
         }
@@ -160,7 +163,8 @@ impl Connection {
     }
 
     fn check(&self, message: &Outgoing) -> Result<(), SendError> {
-        if message.payload.len() > MAX_PAYLOAD {
+        let headers = store::header_block(&message.headers).map_or(0, |block| block.len());
+        if headers + message.payload.len() > MAX_PAYLOAD {
             return Err(SendError::TooLarge { max: MAX_PAYLOAD });
         }
         Ok(())

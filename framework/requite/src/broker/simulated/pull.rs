@@ -161,6 +161,13 @@ impl Pulls {
         });
     }
 
+    /// Ends every pull because its consumer is gone.
+    pub(super) fn end(&mut self, why: &str, turn: &mut Turn<'_>) {
+        for pull in self.waiting.drain(..) {
+            turn.send(Sent::status(pull.reply, 409, why));
+        }
+    }
+
     /// When the next pull ends or wants a heartbeat.
     pub(super) fn next_wake(&self) -> Option<u64> {
         self.waiting.iter().flat_map(|pull| [pull.expires, pull.beat.map(|(_, at)| at)]).flatten().min()

@@ -7,7 +7,7 @@ use std::{fmt::Debug, time::Duration};
 
 use bytes::Bytes;
 
-use super::super::faults::Random;
+use super::super::{configs, faults::Random};
 use crate::{
     broker::{Broker, Headers, Message, Outgoing, SendError, Subscription, api},
     name::Name,
@@ -112,7 +112,7 @@ impl<B: Broker> Player<'_, B> {
         let max_bytes = self.one_of(&[-1, 700]);
         let (src, dest) = self.subjects.record_transform("secret");
         let (from, to) = self.subjects.record_republish();
-        let requests = stream_config(
+        let requests = configs::stream(
             self.subjects.request_stream(),
             vec![self.subjects.requests("m"), self.subjects.requests("n")],
         );
@@ -122,7 +122,7 @@ impl<B: Broker> Player<'_, B> {
             max_msgs: max_requests,
             ..requests
         };
-        let records = stream_config(self.subjects.record_stream(), self.subjects.records_put("secret"));
+        let records = configs::stream(self.subjects.record_stream(), self.subjects.records_put("secret"));
         let records = StreamConfig {
             max_msgs: max_records,
             max_bytes,
@@ -136,11 +136,11 @@ impl<B: Broker> Player<'_, B> {
             let created = api::create_stream(self.broker, &config).await;
             self.note("create stream", created.map(|it| (it.config == config, it.state)));
         }
-        let again = consumer_config("m", self.subjects.requests("m"));
+        let again = configs::consumer("m", self.subjects.requests("m"), LEASE);
         let other = ConsumerConfig { max_waiting: 7, ..again.clone() };
         let overlapping = ConsumerConfig { durable_name: "x".into(), ..again.clone() };
-        let n = consumer_config("n", self.subjects.requests("n"));
-        let outside = consumer_config("y", "elsewhere.>".into());
+        let n = configs::consumer("n", self.subjects.requests("n"), LEASE);
+        let outside = configs::consumer("y", "elsewhere.>".into(), LEASE);
         for (config, action) in [
             (&again, "update"),
             (&again, "create"),
@@ -414,45 +414,4 @@ fn without_time(reply: &str) -> String {
     let mut tokens: Vec<&str> = reply.split('.').collect();
     tokens.remove(tokens.len() - 2);
     tokens.join(".")
-}
-
-fn stream_config(name: String, subjects: Vec<String>) -> StreamConfig {
-    StreamConfig {
-        name,
-        description: String::new(),
-        subjects,
-        retention: "limits".into(),
-        storage: "file".into(),
-        discard: "new".into(),
-        discard_new_per_subject: false,
-        max_msgs_per_subject: 1,
-        max_msgs: -1,
-        max_bytes: -1,
-        max_age: 0,
-        max_consumers: -1,
-        num_replicas: 1,
-        duplicate_window: 120_000_000_000,
-        allow_direct: false,
-        allow_msg_ttl: false,
-        allow_rollup_hdrs: false,
-        deny_delete: false,
-        deny_purge: false,
-        subject_transform: None,
-        republish: None,
-    }
-}
-
-fn consumer_config(name: &str, filter: String) -> ConsumerConfig {
-    ConsumerConfig {
-        durable_name: name.into(),
-        filter_subject: filter,
-        deliver_policy: "all".into(),
-        ack_policy: "explicit".into(),
-        replay_policy: "instant".into(),
-        ack_wait: LEASE.as_nanos() as u64,
-        max_deliver: -1,
-        max_ack_pending: -1,
-        max_waiting: 512,
-        backoff: Vec::new(),
-    }
 }
