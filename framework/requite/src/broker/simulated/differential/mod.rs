@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -20,9 +20,10 @@ use crate::broker::jetstream::{self, Settings};
 mod play;
 
 const SEQUENCES: u64 = 200;
-const AT_ONCE: u64 = 40;
-/// A busy machine can stretch real time over a lease; a mistake differs every time.
-const TRIES: u64 = 3;
+const AT_ONCE: usize = 70;
+/// A busy machine can stretch real time over a lease; a mistake differs every time. What differed is played again with
+/// fewer beside it.
+const TRIES: u64 = 4;
 /// After a restart the server looks at leases within 1.5 s, and all of them have run out.
 const AFTER_RESTART: Duration = Duration::from_millis(3_500);
 
@@ -59,17 +60,26 @@ fn difference(seed: u64, real: &[String], simulated: &[String]) -> Option<String
     ))
 }
 
-async fn compare(broker: &jetstream::Connection, seed: u64) -> Option<String> {
-    let mut found = None;
-    for attempt in 0..TRIES {
-        let namespace = format!("d{seed}t{attempt}");
-        let real = play::play(broker, seed, &namespace, async |wait| tokio::time::sleep(wait).await).await;
-        found = difference(seed, &real, &simulated_aside(seed, namespace, false).await);
-        if found.is_none() {
-            break;
+/// Plays sequences, so many at a time: which differ, and how.
+async fn compare(
+    broker: &jetstream::Connection,
+    seeds: &[u64],
+    attempt: u64,
+    at_once: usize,
+) -> Vec<(u64, String)> {
+    let next = AtomicUsize::new(0);
+    let players = (0..at_once).map(async |_| {
+        let mut differences = Vec::new();
+        while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let namespace = format!("d{seed}t{attempt}");
+            let wait = async |wait| tokio::time::sleep(wait).await;
+            let real = play::play(broker, *seed, &namespace, wait).await;
+            let difference = difference(*seed, &real, &simulated_aside(*seed, namespace, false).await);
+            differences.extend(difference.map(|it| (*seed, it)));
         }
-    }
-    found
+        differences
+    });
+    join_all(players).await.concat()
 }
 
 async fn connect(server: &NatsServer) -> jetstream::Connection {
@@ -88,19 +98,16 @@ async fn both_brokers_do_the_same() {
     let server = NatsServer::start().await.unwrap();
     let broker = connect(&server).await;
     let first = setting("REQUITE_SEED").unwrap_or(1);
-    let end = first + setting("REQUITE_SEQUENCES").unwrap_or(SEQUENCES);
-    let next = AtomicU64::new(first);
-    let players = (0..AT_ONCE).map(async |_| {
-        let mut differences = Vec::new();
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= end {
-                return differences;
-            }
-            differences.extend(compare(&broker, seed).await);
+    let mut seeds: Vec<u64> = (first..first + setting("REQUITE_SEQUENCES").unwrap_or(SEQUENCES)).collect();
+    let mut differences = Vec::new();
+    for (attempt, at_once) in (0..TRIES).zip([AT_ONCE, 8, 4, 2]) {
+        let found = compare(&broker, &seeds, attempt, at_once).await;
+        (seeds, differences) = found.into_iter().unzip();
+        if seeds.is_empty() {
+            break;
         }
-    });
-    report(&join_all(players).await.concat());
+    }
+    report(&differences);
 }
 
 fn setting(name: &str) -> Option<u64> {
@@ -132,7 +139,7 @@ async fn restart_together(server: &mut NatsServer, seeds: &[u64], attempt: u64) 
 async fn both_brokers_restart_the_same() {
     let mut server = NatsServer::start().await.unwrap();
     let first = setting("REQUITE_SEED").unwrap_or(10_000);
-    let mut seeds: Vec<u64> = (first..first + AT_ONCE).collect();
+    let mut seeds: Vec<u64> = (first..first + AT_ONCE as u64).collect();
     let mut differences = Vec::new();
     for attempt in 0..TRIES {
         let found = restart_together(&mut server, &seeds, attempt).await;

@@ -18,10 +18,10 @@ use crate::{
     },
 };
 
-const LEASE: Duration = Duration::from_millis(600);
-const BEYOND_LEASE: Duration = Duration::from_millis(1_000);
-/// A message with a time to live of 1 s is gone then; the server looks once a second.
-const BEYOND_TTL: Duration = Duration::from_millis(2_600);
+const LEASE: Duration = Duration::from_millis(900);
+const BEYOND_LEASE: Duration = Duration::from_millis(1_400);
+/// A message with a time to live of 2 s is gone then; the server looks once a second.
+const BEYOND_TTL: Duration = Duration::from_millis(3_600);
 /// What one phase may take by itself.
 const PHASE: Duration = Duration::from_millis(140);
 const PHASES: usize = 3;
@@ -29,9 +29,9 @@ const PHASES: usize = 3;
 const SETTLE: Duration = Duration::from_millis(3);
 const SHORT: Duration = Duration::from_millis(30);
 /// A pull with time for two heartbeats, far from its end.
-const LONG: Duration = Duration::from_millis(110);
-/// Longer than any pull here is silent.
-const SILENCE: Duration = Duration::from_millis(120);
+const LONG: Duration = Duration::from_millis(250);
+/// Longer than any pull here is silent, and than any answer takes.
+const SILENCE: Duration = Duration::from_millis(300);
 const NAK_DELAY: Duration = Duration::from_millis(40);
 
 const EXPECTED_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
@@ -215,10 +215,10 @@ impl<B: Broker> Player<'_, B> {
         if kind == "chk" || self.one_in(12) {
             headers = headers.with(EXPECTED_SUBJECT, &*stored);
         }
-        let ttl = self.one_of(&["", "", "", "", "", "1", "never", "0.5", "1h", "soon"]);
+        let ttl = self.one_of(&["", "", "", "", "", "2", "never", "0.5", "1h", "soon"]);
         if !ttl.is_empty() {
             headers = headers.with(header::TTL, ttl);
-            self.expiring |= ttl == "1";
+            self.expiring |= ttl == "2";
         }
         let put = self.subjects.record_put("secret", "caller", &format!("i.{id}"));
         let put = put.replace(".out.", &format!(".{kind}."));
@@ -295,7 +295,7 @@ impl<B: Broker> Player<'_, B> {
     /// Two pulls wait when messages come: they are served in turn.
     async fn two_pulls(&mut self) {
         // Far enough from each other that they end one after the other.
-        for expires in [SHORT * 2, LONG] {
+        for expires in [SHORT * 2, LONG / 2] {
             let body = format!(r#"{{"batch":2,"expires":{}}}"#, expires.as_nanos());
             self.open("m", &body).await;
             tokio::time::sleep(SETTLE).await;
@@ -308,7 +308,7 @@ impl<B: Broker> Player<'_, B> {
         for _ in 0..2 {
             self.collect("one of two pulls", 5).await;
         }
-        self.spent += LONG;
+        self.spent += LONG / 2;
     }
 
     fn delivery(&mut self, message: &Message) -> String {
@@ -356,10 +356,10 @@ impl<B: Broker> Player<'_, B> {
         ]);
         let what = format!("{verb} {}", without_time(&reply));
         let answer =
-            self.broker.request(Outgoing::new(reply, Bytes::copy_from_slice(verb.as_bytes())), SHORT * 2);
+            self.broker.request(Outgoing::new(reply, Bytes::copy_from_slice(verb.as_bytes())), SILENCE);
         let answer = answer.await;
         if matches!(answer, Err(SendError::TimedOut)) {
-            self.spent += SHORT * 2;
+            self.spent += SILENCE;
         }
         self.note(&what, answer.map(|it| it.payload));
         if verb.contains("delay") {
