@@ -159,8 +159,10 @@ impl Consumer {
             self.next.stream = sequence;
             return;
         }
-        if let Some(again) = self.redelivered.get_mut(&sequence) {
-            *again -= 1;
+        // Not counted as redelivered then (measured on 2.15.1).
+        match self.redelivered.get_mut(&sequence) {
+            Some(again) if *again > 1 => *again -= 1,
+            _ => drop(self.redelivered.remove(&sequence)),
         }
         // To the end, as the server does: the order of redeliveries changes.
         self.redeliver.push_back(sequence);

@@ -162,7 +162,8 @@ impl<B: Broker> Player<'_, B> {
             10..=15 => self.record().await,
             16..=21 => self.pull().await,
             22 => self.two_pulls().await,
-            23..=35 => self.settle().await,
+            23 => self.abandoned_pull().await,
+            24..=35 => self.settle().await,
             36..=37 => self.read().await,
             _ => self.look().await,
         }
@@ -264,6 +265,15 @@ impl<B: Broker> Player<'_, B> {
         let subject = subject::api::pull(&self.subjects.request_stream(), consumer);
         let pull = Outgoing { reply, ..Outgoing::new(subject, body.to_owned()) };
         self.broker.publish(pull).await.unwrap();
+    }
+
+    /// A pull that nobody listens to any more takes nothing, but changes the order of redeliveries.
+    async fn abandoned_pull(&mut self) {
+        let reply = Some(format!("{}.nobody.listens", self.inbox));
+        let subject = subject::api::pull(&self.subjects.request_stream(), "m");
+        let pull = Outgoing { reply, ..Outgoing::new(subject, r#"{"batch":2,"expires":5000000000}"#) };
+        self.broker.publish(pull).await.unwrap();
+        self.note("abandoned pull", ());
     }
 
     /// What the open pulls bring, until they have brought all or have ended.
