@@ -63,6 +63,10 @@ impl Headers {
         kept
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.as_ref().is_none_or(HeaderMap::is_empty)
+    }
+
     /// The bytes that the headers take on the wire.
     pub(super) fn size(&self) -> usize {
         const FIRST_LINE_AND_LAST: usize = "NATS/1.0\r\n\r\n".len();
