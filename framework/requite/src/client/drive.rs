@@ -114,18 +114,18 @@ pub(super) enum Rest {
 }
 
 impl Drive {
-    /// Registers the call, and for a keyed one subscribes before anything is published.
-    pub(super) async fn new(
+    /// Registers the call.
+    pub(super) fn new(
         client: Arc<Inner>,
         target: Target,
         request: Option<(Envelope, Bytes)>,
         deadline: Moment,
         machine: Caller,
         observer: Option<Observer>,
-    ) -> Result<Self, SendError> {
+    ) -> Self {
         let key = target.route.pending_key(&target.id);
         let mailbox = client.pending.add(&key);
-        let mut drive = Self {
+        Self {
             client,
             target,
             request,
@@ -142,21 +142,32 @@ impl Drive {
             observer,
             outcome: None,
             text: String::new(),
-        };
-        let own = drive.target.id.as_str().starts_with(drive.client.instance.as_str());
-        if !own {
-            let (client, target) = (&drive.client, &drive.target);
-            drive.listeners = listen::start_keyed(
-                &client.broker,
-                &client.subjects,
-                &target.route.subjects,
-                &target.caller,
-                &target.id,
-                &client.pending,
-            )
-            .await?;
         }
-        Ok(drive)
+    }
+
+    /// Subscribes for a call whose id is not this client's own, before anything is published.
+    pub(super) async fn listen(&mut self) -> Result<(), SendError> {
+        let Self { client, target, .. } = self;
+        self.listeners = listen::start_keyed(
+            &client.broker,
+            &client.subjects,
+            &target.route.subjects,
+            &target.caller,
+            &target.id,
+            &client.pending,
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Whether the id is of this client instance, whose inboxes are heard already.
+    pub(super) fn is_own(&self) -> bool {
+        self.target.id.as_str().starts_with(self.client.instance.as_str())
+    }
+
+    /// Whether any worker serves the method.
+    pub(super) async fn any_worker(&mut self) -> bool {
+        any_worker(&self.client.broker, &self.target).await
     }
 
     fn now(&self) -> Moment {
@@ -424,7 +435,7 @@ async fn serves(broker: &AnyBroker, target: &Target) -> bool {
 }
 
 /// Whether any worker serves the method, asked for less than a second.
-pub(super) async fn any_worker(broker: &AnyBroker, target: &Target) -> bool {
+async fn any_worker(broker: &AnyBroker, target: &Target) -> bool {
     for _ in 0..3 {
         if serves(broker, target).await {
             return true;

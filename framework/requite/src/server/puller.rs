@@ -263,7 +263,7 @@ impl Puller {
         let machine = Attempt::new(method.new_attempt_id(), delivery, terms);
         let held =
             Arc::new(Held::new(Arc::clone(method), self.broker.clone(), arrival, body.clone(), machine));
-        self.keeper.register(Arc::clone(&held));
+        self.keeper.register(&held);
         self.tasks.spawn(worker::attend(held, body, self.keeper.clone(), prove));
     }
 

@@ -27,7 +27,7 @@ pub(crate) async fn attend(held: Arc<Held>, body: Bytes, keeper: Keeper, prove: 
     if prove {
         // The server may count this lease from the time of publishing: nothing starts before a heartbeat is confirmed.
         keeper.prove(&held);
-        held.proven().await;
+        Box::pin(held.proven()).await;
     }
     let action = held.step(Event::Begin);
     if settle::drive(&held, action, &keeper, &held.broker).await != Next::Start {
