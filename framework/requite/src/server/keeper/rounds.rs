@@ -141,14 +141,10 @@ impl Rounds {
     }
 
     fn hand_over(&self, held: &Arc<Held>, broker: &AnyBroker) {
-        if held.started().is_some() {
-            // Its own task drops the handler first and then lets go; a task that cannot run keeps its lease until the
-            // process ends.
-            held.stop(Stop::HandOver);
-        } else {
-            self.feed(held, attempt::Event::Ended(Ending::HandedOver), broker);
-            held.stop(Stop::HandOver);
-        }
+        // The attempt decides under its lock whether the handler has the word already: then its own task drops it first
+        // and lets go after that; a task that cannot run keeps its lease until the process ends.
+        self.feed(held, attempt::Event::LetGo, broker);
+        held.stop(Stop::HandOver);
     }
 
     /// Feeds an attempt from here and does what it asks for, beside the rounds.
