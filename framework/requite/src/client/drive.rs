@@ -290,7 +290,7 @@ impl Drive {
     fn see(&mut self, payload: Bytes) -> Option<Seen> {
         let record =
             Record::decode(&payload).filter(|record| record.method == self.target.method.as_str())?;
-        let seen = Seen { kind: record.kind, hash: record.hash };
+        let seen = Seen { kind: record.kind, hash: record.hash, attempt: record.attempt };
         let (attempt, stored) = (record.attempt, record.stored);
         self.client.observe(self.target.subjects.service().as_str(), stored);
         if seen.kind == crate::wire::record::Kind::Outcome {
@@ -371,6 +371,7 @@ async fn read(broker: &AnyBroker, target: &Target) -> Done {
     match api::read_any(broker, &target.subjects.record_stream(), &target.record()).await {
         Ok(Some(message)) => Done { event: Event::Read(Err(())), record: Some(message.payload), text: None },
         Ok(None) => Event::Read(Ok(None)).into(),
+        Err(api::ApiFailure::Send(SendError::Closed)) => Event::Closed.into(),
         Err(failure) => {
             tracing::debug!(id = %target.id, %failure, "the record could not be read");
             Event::Read(Err(())).into()
