@@ -398,7 +398,7 @@ impl Attempt {
             // Nothing of this attempt is left over: attempt 0 says that none has begun, so that even a handler that
             // runs at most once may be started by the next worker.
             Ending::HandedOver if !begun => {
-                self.number = if self.earlier { self.number.saturating_sub(1) } else { 0 };
+                self.number = if self.earlier { self.number.saturating_sub(1).max(1) } else { 0 };
                 self.release(Duration::ZERO, self.spent.saturating_sub(1))
             }
             Ending::Value => self.write(What::Outcome(Outcome::Value)),

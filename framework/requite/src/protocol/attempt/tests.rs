@@ -311,6 +311,14 @@ fn a_hand_over_before_the_start_leaves_no_trace_of_an_attempt() {
 }
 
 #[test]
+fn a_hand_over_before_the_start_does_not_hide_an_earlier_attempt() {
+    // A single server that forgot its deliveries counts from one again.
+    let forgotten = Delivery { above_bound: false, ..first() };
+    let (attempt, _) = after(forgotten, plain(), [read(None), Event::LetGo, stored(3)]);
+    assert_eq!(attempt.number(), 1);
+}
+
+#[test]
 fn a_hand_over_does_not_wait_for_a_claim_that_came_to_nothing() {
     let events = [read(None), Event::LetGo, IN_DOUBT, read(None)];
     let released = write(What::Released { delay: Duration::ZERO, spent: 0 }, 0, 2);

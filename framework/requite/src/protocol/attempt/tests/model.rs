@@ -152,6 +152,7 @@ impl World {
         let holds = |it: &Worker| it.handler && !it.crashed && self.now < it.lease_end;
         assert!(!self.workers.iter().any(holds), "two handlers at once");
         let attempt = &self.workers[who].attempt;
+        assert!(self.setting.deadline.is_none_or(|end| self.now < at(end)), "started after the deadline");
         assert!(attempt.spent() <= self.setting.terms.attempts, "more attempts than allowed");
         if let Some(fence) = attempt.fence() {
             assert!(fence > self.last_fence, "the fencing token does not grow");
@@ -310,7 +311,10 @@ impl World {
     }
 
     pub(super) fn let_go(&mut self, who: usize) {
+        let ran = self.workers[who].attempt.is_running();
         self.feed(who, Event::LetGo);
+        let attempt = &self.workers[who].attempt;
+        assert!(!ran || attempt.is_running() || attempt.is_over(), "let go of while its handler runs");
         if self.workers[who].handler {
             self.end(who, Ending::HandedOver);
         }
@@ -341,6 +345,18 @@ impl World {
         self.count = 0;
         self.available = self.now;
         self.forgot = Some(self.now);
+    }
+
+    /// A while in which everybody beats and does what is to be done, and no handler ends.
+    pub(super) fn pass(&mut self, rounds: u8) {
+        for _ in 0..rounds {
+            self.advance(Duration::from_secs(5));
+            for who in 0..self.workers.len() {
+                self.beat(who, true, true);
+                self.act(who, Fate::Answered);
+                self.act(who, Fate::Answered);
+            }
+        }
     }
 
     /// Nothing goes wrong any more: the request must end, and so must every attempt.

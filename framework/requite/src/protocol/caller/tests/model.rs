@@ -122,7 +122,7 @@ impl World {
             _ => (Duration::ZERO, Duration::from_secs(5)),
         };
         // Nothing takes longer than its driver lets it.
-        let took = if how % 5 == 0 { longest } else { Duration::from_millis(u64::from(how) % 7) };
+        let took = if how.is_multiple_of(5) { longest } else { Duration::from_millis(u64::from(how) % 7) };
         let back = since + after + took;
         let before = self.under_way.map(|it| it.since);
         self.sleep(back.since(self.now));
