@@ -299,7 +299,7 @@ impl Drive {
         let route = &self.target.route;
         let record = Record::decode(payload).filter(|record| record.method == route.method.as_str())?;
         route.observe(record.stored, self.now());
-        let seen = Seen { kind: record.kind, hash: record.hash };
+        let seen = Seen { kind: record.kind, hash: record.hash, attempt: record.attempt };
         if seen.kind == Kind::Outcome {
             let attempt = record.attempt;
             self.outcome = Some(Outcome {
@@ -387,6 +387,7 @@ async fn read(broker: &AnyBroker, target: &Target) -> Done {
     match api::read_any(broker, &target.route.record_stream, &target.route.record(&target.id)).await {
         Ok(Some(message)) => Done { event: Event::Read(Err(())), record: Some(message.payload), text: None },
         Ok(None) => Event::Read(Ok(None)).into(),
+        Err(api::ApiFailure::Send(SendError::Closed)) => Event::Closed.into(),
         Err(failure) => {
             tracing::debug!(id = %target.id, %failure, "the record could not be read");
             Event::Read(Err(())).into()
