@@ -439,6 +439,7 @@ fn refusal<E>(verdict: Verdict, drive: &Drive) -> CallError<E> {
         Verdict::PermissionDenied => unavailable(Unavailable::PermissionDenied { subject: text }),
         Verdict::Refused => unavailable(Unavailable::Refused { text }),
         Verdict::NoQuorum => unavailable(Unavailable::NoQuorum),
+        Verdict::Closed if drive.is_accepted() => unknown(Why::Closed),
         Verdict::Closed => unavailable(Unavailable::Closed),
         Verdict::NoWorker => unknown(Why::NoWorker),
         Verdict::NotStarted => unknown(Why::NotStarted),

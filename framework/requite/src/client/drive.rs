@@ -267,7 +267,7 @@ impl Drive {
             Mail::Record(_) => None,
             Mail::Signal { kind: SignalKind::Stored, .. } => Some(Event::StoredBefore),
             Mail::Signal { kind: SignalKind::Unknown, .. } => None,
-            Mail::Signal { kind, worker, attempt, n: _ } => {
+            Mail::Signal { kind, worker, attempt } => {
                 self.tell_accepted();
                 if kind == SignalKind::Started {
                     self.tell(&CallEvent::Started { worker, attempt });

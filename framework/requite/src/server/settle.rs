@@ -104,8 +104,9 @@ async fn read_record(held: &Held, after: Duration, via: &AnyBroker) -> Result<Op
         return Ok(None);
     };
     let Some(record) = Record::decode(&found.payload) else {
+        // Nothing that this version wrote: like a kind of a later one, it is left to whoever understands it.
         tracing::error!(%subject, "the record cannot be decoded");
-        return Err(());
+        return Ok(Some(Seen::unreadable(found.sequence)));
     };
     Ok(Some(Seen {
         sequence: found.sequence,

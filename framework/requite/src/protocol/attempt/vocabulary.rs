@@ -57,6 +57,24 @@ pub(crate) struct Seen {
     pub(crate) wait: Option<Duration>,
 }
 
+impl Seen {
+    /// A record that cannot be decoded.
+    pub(crate) fn unreadable(sequence: u64) -> Self {
+        Self {
+            sequence,
+            kind: Kind::Unknown,
+            attempt: 0,
+            attempt_id: AttemptId::default(),
+            write: 0,
+            spent: 0,
+            delivery: 0,
+            worker: String::new(),
+            lease: Duration::ZERO,
+            wait: None,
+        }
+    }
+}
+
 /// How the handler's part ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {

@@ -14,12 +14,12 @@ use crate::{
         time::Moment,
     },
     server::{
+        barrier,
         held::{Held, Stop},
         method::MethodRuntime,
         settle,
         stats::count,
     },
-    subject::settled_ack,
     wire::signal::SignalKind,
 };
 
@@ -221,13 +221,11 @@ impl Rounds {
 async fn beat(method: &Arc<MethodRuntime>, held: Vec<Arc<Held>>, broker: &AnyBroker, signals: bool) {
     let sent = broker.now();
     let counters = &method.service.counters;
-    let replicated = method.service.replicas > 1;
     for one in &held {
         if one.is_over() || one.lease().state(broker.now()) == LeaseState::Lost {
             continue;
         }
-        let message = Outgoing::new(one.ack.to_string(), Bytes::from_static(b"+WPI"));
-        if broker.publish(message).await.is_err() {
+        if broker.publish(barrier::heartbeat(one)).await.is_err() {
             return;
         }
         count(&counters.heartbeats);
@@ -238,7 +236,7 @@ async fn beat(method: &Arc<MethodRuntime>, held: Vec<Arc<Held>>, broker: &AnyBro
     let Some(last) = held.iter().rfind(|one| !one.is_over()) else {
         return;
     };
-    let Some(barrier) = barrier(method, last, replicated) else {
+    let Some(barrier) = barrier::after(method, last) else {
         tracing::warn!(method = method.options.name, "not bound: heartbeats cannot be confirmed");
         return;
     };
@@ -261,24 +259,6 @@ async fn beat(method: &Arc<MethodRuntime>, held: Vec<Arc<Held>>, broker: &AnyBro
             }
         }
     });
-}
-
-/// What proves that the heartbeats before it on this connection have arrived. A single server answers a heartbeat when
-/// it has taken it; of several, one that is cut off from the others does so too, and only the answer to an ack is true.
-///
-/// Nothing where several servers are not bound to: what ended the binding may be the very cut that makes a leader's
-/// answer to a heartbeat worthless.
-fn barrier(method: &MethodRuntime, last: &Held, replicated: bool) -> Option<Outgoing> {
-    let heartbeat = || Outgoing::new(last.ack.to_string(), Bytes::from_static(b"+WPI"));
-    if !replicated {
-        return Some(heartbeat());
-    }
-    let settled = method.binding()?.settled;
-    if settled == 0 {
-        return Some(heartbeat());
-    }
-    let subject = settled_ack(&method.service.request_stream, method.options.name, settled);
-    Some(Outgoing::new(subject, Bytes::from_static(b"+ACK")))
 }
 
 /// Hands a delivery back. Dropped, not sent later: by then the request may be in other hands.
