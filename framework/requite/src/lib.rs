@@ -6,6 +6,7 @@ mod codec;
 mod context;
 mod error;
 mod name;
+mod numbered;
 mod protocol;
 mod server;
 mod service;
