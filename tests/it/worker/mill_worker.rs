@@ -1,0 +1,30 @@
+//! A worker process for tests to kill, stop and terminate: it serves what its arguments say until SIGTERM, and ends with
+//! the test, whose end of its standard input closes then.
+
+use std::{io::Read, time::Duration};
+
+use requite::{Client, Server};
+
+// The tests use more of them.
+#[allow(dead_code)]
+mod ledger;
+#[allow(dead_code)]
+mod mill;
+
+use ledger::Ledger;
+use mill::Mill;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt().with_env_filter("requite=info").with_writer(std::io::stderr).init();
+    let [url, namespace, worker, file, drain] =
+        std::env::args().skip(1).collect::<Vec<_>>().try_into().expect("five arguments");
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::abort();
+    });
+    let client = Client::builder().url(url).namespace(namespace).caller("mill").connect().await?;
+    let drain = Duration::from_millis(drain.parse()?);
+    let mill = Mill { worker, ledger: Ledger::at(file) };
+    Ok(Server::new(&client).serve(mill).drain_timeout(drain).run().await?)
+}

@@ -1,0 +1,14 @@
+//! The worker on a real server: what it keeps, what it lets go, and what nobody runs twice.
+//!
+//! Every test has a server of its own and counts runs outside NATS, in a [`ledger`].
+
+mod ledger;
+mod mill;
+mod shop;
+mod site;
+
+
+mod slow;
+
+/// The lease of most methods of the [`mill`].
+const LEASE: std::time::Duration = std::time::Duration::from_secs(6);
