@@ -8,6 +8,12 @@ mod shop;
 mod site;
 
 
+mod death;
+mod drain;
+mod failure;
+mod network;
+mod restart;
+mod slots;
 mod slow;
 
 /// The lease of most methods of the [`mill`].

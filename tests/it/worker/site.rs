@@ -7,7 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use requite::{Client, RunningServer, Server, Service, async_nats};
+use futures_util::{FutureExt, StreamExt};
+use requite::{Client, RunningServer, Server, Service, StreamLimits, async_nats};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -69,7 +70,10 @@ impl Site {
 
     /// A server with a connection of its own.
     pub(super) async fn server(&self, url: &str, service: impl Service) -> Server {
-        Server::new(&self.client(url).await).serve(service)
+        // What streams may take is reserved when they are made, and some tests make many.
+        let mut limits = StreamLimits::default();
+        (limits.queued_bytes, limits.record_bytes, limits.dead_letter_bytes) = (64 << 20, 64 << 20, 8 << 20);
+        Server::new(&self.client(url).await).serve(service).limits(limits)
     }
 
     /// A worker in this process.
@@ -89,6 +93,13 @@ impl Site {
     pub(super) async fn ask(&self, subject: &str, body: impl ToString) -> Value {
         let answer = self.nats.request(subject.to_owned(), body.to_string().into()).await.unwrap();
         serde_json::from_slice(&answer.payload).unwrap()
+    }
+
+    /// What a subscription of this connection has heard by now, and did not tell before.
+    pub(super) async fn heard(&self, messages: &mut async_nats::Subscriber) -> Vec<async_nats::Message> {
+        // What the server sent before this answer is here when the answer is.
+        self.ask("$JS.API.INFO", "").await;
+        std::iter::from_fn(|| messages.next().now_or_never().flatten()).collect()
     }
 
     /// The name of one of a service's streams: `REQ`, `OUT` or `DEAD`.
