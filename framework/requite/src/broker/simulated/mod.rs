@@ -58,4 +58,6 @@ impl Subscription for Inbox {
     async fn next(&mut self) -> Option<Message> {
         None
     }
+
+    async fn end(&mut self) {}
 }
