@@ -18,7 +18,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 async fn request_of_a_killed_worker_is_taken_over() {
     let nats = NatsServer::start().await.unwrap();
     let site = Site::new(&nats.url(), "rq").await;
-    let first = site.process("first", DRAIN);
+    let first = site.process("first", DRAIN).await;
     let caller = site.caller().await;
     // From the first answer on this caller knows the server's time: its calls need no claim before they start.
     caller.grind(job("before", Work::Wait(0))).await.unwrap();
@@ -74,7 +74,7 @@ async fn outcome_of_a_worker_that_died_before_its_ack_stands() {
 async fn once_is_never_started_again() {
     let nats = NatsServer::start().await.unwrap();
     let site = Site::new(&nats.url(), "rq").await;
-    let first = site.process("first", DRAIN);
+    let first = site.process("first", DRAIN).await;
     let caller = site.caller().await;
     let answer = call(caller.once(job("bread", Work::Gate)).deadline(PATIENCE));
     let start = site.reaches("first", "bread", Step::Start).await;
@@ -95,7 +95,7 @@ async fn once_is_never_started_again() {
 async fn fencing_token_grows_from_worker_to_worker() {
     let nats = NatsServer::start().await.unwrap();
     let site = Site::new(&nats.url(), "rq").await;
-    let first = site.process("first", DRAIN);
+    let first = site.process("first", DRAIN).await;
     let caller = site.caller().await;
     let answer = call(caller.fenced(job("bread", Work::Gate)).deadline(PATIENCE));
     let before = site.reaches("first", "bread", Step::Start).await;
@@ -112,7 +112,7 @@ async fn fencing_token_grows_from_worker_to_worker() {
 async fn zombie_writes_nothing_and_serves_on() {
     let nats = NatsServer::start().await.unwrap();
     let site = Site::new(&nats.url(), "rq").await;
-    let zombie = site.process("zombie", DRAIN);
+    let zombie = site.process("zombie", DRAIN).await;
     let caller = site.caller().await;
     let answer = call(caller.grind(job("bread", Work::Gate)).key("bread").deadline(PATIENCE));
     site.reaches("zombie", "bread", Step::Start).await;

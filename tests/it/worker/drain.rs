@@ -20,7 +20,7 @@ async fn terminated_worker_ends_what_it_can_and_lets_go_of_the_rest() {
     let site = Site::new(&nats.url(), "rq").await;
     // Longer than the lease, so that what is in hand is lost unless the heartbeats go on.
     let drain = LEASE + 3 * SECOND;
-    let first = site.process("first", drain);
+    let first = site.process("first", drain).await;
     let caller = site.caller().await;
     let ends = call(caller.grind(job("ends", Work::Wait(8000))).deadline(PATIENCE));
     let stays = call(caller.grind(job("stays", Work::Gate)).deadline(PATIENCE));
@@ -30,7 +30,7 @@ async fn terminated_worker_ends_what_it_can_and_lets_go_of_the_rest() {
     }
     // The only slot is taken: this one waits at the server.
     let queued = caller.narrow(job("queued", Work::Gate)).deadline(PATIENCE).start().await.unwrap();
-    let second = site.process("second", drain);
+    let second = site.process("second", drain).await;
     // The second worker has a slot of this kind too; it is taken as well, so the next one is queued again.
     site.reaches("second", "queued", Step::Start).await;
     let last = caller.narrow(job("last", Work::Wait(0))).deadline(PATIENCE).start().await.unwrap();

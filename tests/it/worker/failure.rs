@@ -50,6 +50,7 @@ async fn panic_is_buried_before_it_is_acked_and_the_worker_lives() {
     site.settled().await;
     assert_eq!(site.dead_letters().await, 1);
     caller.grind(job("after", Work::Wait(0))).await.unwrap();
+    site.settled().await;
     assert_eq!(site.story("bread"), ["one Start 1", "one Drop 1"]);
     let stats = worker.stats();
     assert_eq!((stats.runs, stats.dead_letters, stats.redeliveries), (3, 1, 0), "{stats:?}");
@@ -143,6 +144,7 @@ async fn handler_that_blocks_the_only_thread_is_ended_by_max_run() {
     site.reaches("shop", "bread", Step::End).await;
     // The thread is back: the worker goes on, and what the handler returned in the end is of no account.
     caller.grind(job("after", Work::Wait(0))).await.unwrap();
+    site.settled().await;
     let stats = shop.worker.stats();
     assert_eq!((stats.runs, stats.outcomes, stats.redeliveries), (2, 2, 0), "{stats:?}");
 }

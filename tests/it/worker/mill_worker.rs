@@ -12,19 +12,24 @@ mod ledger;
 mod mill;
 
 use ledger::Ledger;
-use mill::Mill;
+use mill::{Mill, Silo};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_env_filter("requite=info").with_writer(std::io::stderr).init();
-    let [url, namespace, worker, file, drain] =
-        std::env::args().skip(1).collect::<Vec<_>>().try_into().expect("five arguments");
+    let [url, namespace, worker, file, drain, service] =
+        std::env::args().skip(1).collect::<Vec<_>>().try_into().expect("six arguments");
     std::thread::spawn(|| {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::abort();
     });
     let client = Client::builder().url(url).namespace(namespace).caller("mill").connect().await?;
     let drain = Duration::from_millis(drain.parse()?);
-    let mill = Mill { worker, ledger: Ledger::at(file) };
-    Ok(Server::new(&client).serve(mill).drain_timeout(drain).run().await?)
+    let ledger = Ledger::at(file);
+    let server = Server::new(&client).drain_timeout(drain);
+    let server = match service.as_str() {
+        "silo" => server.serve(Silo { worker, ledger }).replicas(3),
+        _ => server.serve(Mill { worker, ledger }),
+    };
+    Ok(server.run().await?)
 }

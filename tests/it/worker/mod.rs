@@ -8,11 +8,14 @@ mod shop;
 mod site;
 
 
+mod cluster;
 mod death;
 mod drain;
 mod failure;
 mod network;
+mod records;
 mod restart;
+mod setup;
 mod slots;
 mod slow;
 

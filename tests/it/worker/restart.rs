@@ -6,7 +6,7 @@ use super::{
     LEASE,
     ledger::Step,
     mill::Work,
-    site::{PATIENCE, Site, calls, eventually, job},
+    site::{Site, calls, eventually, job},
 };
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,12 +41,13 @@ pub(super) struct Site {
 impl Site {
     /// A site on the server at `url`, where no other has this namespace.
     pub(super) async fn new(url: &str, namespace: &str) -> Self {
+        let spy = Client::builder().url(url).caller("spy").connect().await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         Self {
             url: url.to_owned(),
             namespace: namespace.to_owned(),
             ledger: Ledger::at(folder.path().join("ledger")),
-            nats: async_nats::connect(url.split(',').collect::<Vec<_>>()).await.unwrap(),
+            nats: spy.nats().unwrap().clone(),
             _folder: folder,
         }
     }
@@ -81,11 +82,19 @@ impl Site {
         self.server(&self.url, self.mill(name)).await.start().await.unwrap()
     }
 
-    /// A worker in a process of its own.
-    pub(super) fn process(&self, name: &str, drain: Duration) -> Process {
+    /// A worker in a process of its own, when the streams are there that it makes.
+    pub(super) async fn process(&self, name: &str, drain: Duration) -> Process {
+        let process = self.process_of("mill", name, drain);
+        eventually("somebody pulls", async || self.consumer("patient").await["num_waiting"].as_u64() > Some(0))
+            .await;
+        process
+    }
+
+    /// A worker of another service, in a process that has just been started.
+    pub(super) fn process_of(&self, service: &str, name: &str, drain: Duration) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mill-worker"));
         command.args([&self.url, &self.namespace, name]).arg(self.ledger.path());
-        command.arg(drain.as_millis().to_string()).stdin(Stdio::piped()).kill_on_drop(true);
+        command.arg(drain.as_millis().to_string()).arg(service).stdin(Stdio::piped()).kill_on_drop(true);
         Process(command.spawn().unwrap())
     }
 
@@ -114,6 +123,16 @@ impl Site {
     pub(super) async fn consumer(&self, method: &str) -> Value {
         let stream = self.stream_name("REQ", "mill");
         self.ask(&format!("$JS.API.CONSUMER.INFO.{stream}.{method}"), "").await
+    }
+
+    /// Changes a method's lease at the server, as an operator might.
+    pub(super) async fn set_ack_wait(&self, method: &str, ack_wait: Duration) {
+        let mut config = self.consumer(method).await["config"].take();
+        config["ack_wait"] = u64::try_from(ack_wait.as_nanos()).unwrap().into();
+        let stream = self.stream_name("REQ", "mill");
+        let body = serde_json::json!({ "stream_name": stream, "config": config, "action": "update" });
+        let answer = self.ask(&format!("$JS.API.CONSUMER.CREATE.{stream}.{method}"), body).await;
+        assert!(answer["error"].is_null(), "{answer}");
     }
 
     /// Asserts that the server gave out so many requests of a method, each once.
