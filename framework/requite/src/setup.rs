@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{
     broker::{
-        Broker, Outgoing,
+        Broker, Outgoing, SendError, Subscription,
         api::{self, ApiFailure},
     },
     error::SetupError,
@@ -308,10 +308,15 @@ async fn settle_one<B: Broker>(
         idle_heartbeat: 0,
     };
     let body = serde_json::to_vec(&pull).expect("plain structs have a JSON form");
-    let pulled = broker
-        .request(Outgoing::new(subject::api::pull(&stream, method.name), body), api::ANSWER_WITHIN)
-        .await;
-    if let Ok(message) = pulled
+    // No request: a delivery keeps its own subject, by which no waiting request would be found.
+    let inbox = broker.new_inbox();
+    let closed = |error: SendError| SetupError::Unavailable { what: stream.clone(), text: error.to_string() };
+    let mut deliveries = broker.subscribe(inbox.clone()).await.map_err(closed)?;
+    let mut message = Outgoing::new(subject::api::pull(&stream, method.name), body);
+    message.reply = Some(inbox);
+    broker.publish(message).await.map_err(closed)?;
+    let pulled = tokio::time::timeout(api::ANSWER_WITHIN, deliveries.next()).await;
+    if let Ok(Some(message)) = pulled
         && message.headers.first(header::KIND) == Some(header::KIND_SETUP)
         && let Some(reply) = message.reply
     {
