@@ -16,6 +16,9 @@ use super::{
 
 const CONSUMER: &str = "$JS.API.CONSUMER.INFO.rq_REQ_silo.store";
 
+/// Acks of what is settled already: no delivery has this time stamp. Only a leader with a quorum answers them.
+const BARRIERS: &str = "$JS.ACK.rq_REQ_silo.store.1.*.*.0.0";
+
 async fn site(cluster: &NatsCluster) -> Site {
     Site::new(&cluster.urls().join(","), "rq").await
 }
@@ -73,16 +76,13 @@ async fn slow_handlers_keep_their_requests_while_leaders_die() {
     let mut cluster = NatsCluster::start(3).await.unwrap();
     let site = site(&cluster).await;
     let (one, two) = (worker(&site, "one").await, worker(&site, "two").await);
+    let mut barriers = site.nats.subscribe(BARRIERS).await.unwrap();
     let caller = caller(&site).await;
     let count = 20;
     let answers = calls(count, |n| caller.store(job(n, Work::Gate)));
     eventually("all run", async || site.count(Step::Start) == count).await;
 
-    let mut spy = site.nats.subscribe("_INBOX.>").await.unwrap();
-    let t0 = std::time::Instant::now();
-    tokio::spawn(async move { while let Some(m) = spy.next().await { if let Some(r) = m.reply.as_ref().filter(|r| r.starts_with("$JS.ACK")) { eprintln!("DBG {:?} {} {r}", t0.elapsed(), m.subject); } else if let Some(s) = m.status { if s.as_u16() != 100 && s.as_u16() != 404 && s.as_u16() != 408 { eprintln!("DBG {:?} {} {:?}", t0.elapsed(), s, m.description); } } } });
     for info in [CONSUMER, "$JS.API.STREAM.INFO.rq_REQ_silo", "$JS.API.STREAM.INFO.rq_OUT_silo"] {
-        eprintln!("DBG {:?} kill {:?} for {info}", t0.elapsed(), leader(&cluster, info).await);
         let before = [one.stats().barriers, two.stats().barriers];
         kill_leader(&mut cluster, info).await;
         eventually("the leases are renewed", async || {
@@ -91,6 +91,8 @@ async fn slow_handlers_keep_their_requests_while_leaders_die() {
         .await;
     }
     assert_eq!((site.count(Step::End), site.count(Step::Drop)), (0, 0));
+    let barriers = site.heard(&mut barriers).await;
+    assert!(barriers.len() >= 12 && barriers.iter().all(|it| *it.payload == *b"+ACK"), "{barriers:?}");
     site.ledger.open_gate();
     let answers = answers.join_all().await;
     assert!(answers.iter().all(|it| it.as_ref().is_ok_and(|flour| flour.attempt == 1)), "{answers:?}");
