@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{
     ledger::Step,
     mill::{SiloClient, Work},
-    site::{PATIENCE, Site, call, calls, eventually, job},
+    site::{PATIENCE, Site, barriers_of, call, calls, eventually, job, renewed},
 };
 
 const CONSUMER: &str = "$JS.API.CONSUMER.INFO.rq_REQ_silo.store";
@@ -83,12 +83,8 @@ async fn slow_handlers_keep_their_requests_while_leaders_die() {
     eventually("all run", async || site.count(Step::Start) == count).await;
 
     for info in [CONSUMER, "$JS.API.STREAM.INFO.rq_REQ_silo", "$JS.API.STREAM.INFO.rq_OUT_silo"] {
-        let before = [one.stats().barriers, two.stats().barriers];
         kill_leader(&mut cluster, info).await;
-        eventually("the leases are renewed", async || {
-            one.stats().barriers > before[0] + 1 && two.stats().barriers > before[1] + 1
-        })
-        .await;
+        renewed([&one, &two], barriers_of([&one, &two]), 1).await;
     }
     assert_eq!((site.count(Step::End), site.count(Step::Drop)), (0, 0));
     let barriers = site.heard(&mut barriers).await;

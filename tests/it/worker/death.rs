@@ -21,7 +21,7 @@ async fn request_of_a_killed_worker_is_taken_over() {
     let first = site.process("first", DRAIN).await;
     let caller = site.caller().await;
     // From the first answer on this caller knows the server's time: its calls need no claim before they start.
-    caller.grind(job("before", Work::Wait(0))).await.unwrap();
+    caller.grind(job("before", Work::Wait(0))).deadline(PATIENCE).await.unwrap();
     let unclaimed = call(caller.grind(job("unclaimed", Work::Gate)).deadline(PATIENCE));
     let claimed = call(caller.grind(job("claimed", Work::Gate)).key("claimed").deadline(PATIENCE));
     let before = [
@@ -56,7 +56,7 @@ async fn outcome_of_a_worker_that_died_before_its_ack_stands() {
     let site = Site::new(&nats.url_as("all", "x"), "rq").await;
     let mute = site.server(&nats.url_as("mute", "x"), site.mill("mute")).await.start().await.unwrap();
     let caller = site.caller().await;
-    let told = caller.grind(job("bread", Work::Wait(0))).key("bread").await.unwrap();
+    let told = caller.grind(job("bread", Work::Wait(0))).key("bread").deadline(PATIENCE).await.unwrap();
     assert_eq!(told.worker, "mute");
     drop(mute);
     assert_eq!(site.stream("REQ").await["state"]["messages"], 1, "the ack was to be prevented");
@@ -66,7 +66,7 @@ async fn outcome_of_a_worker_that_died_before_its_ack_stands() {
     let stats = second.stats();
     assert_eq!((stats.redeliveries, stats.known_outcomes, stats.runs), (1, 1, 0), "{stats:?}");
     assert_eq!(site.story("bread"), ["mute Start 1", "mute End 1"]);
-    let again = caller.grind(job("bread", Work::Wait(0))).key("bread").await.unwrap();
+    let again = caller.grind(job("bread", Work::Wait(0))).key("bread").deadline(PATIENCE).await.unwrap();
     assert_eq!(again, told);
 }
 
@@ -82,10 +82,7 @@ async fn once_is_never_started_again() {
     first.kill().await;
     let second = site.worker("second").await;
     let error = answer.await.unwrap().unwrap_err();
-    assert!(
-        matches!(&error, CallError::Aborted(Aborted { reason: Reason::Interrupted, .. })),
-        "{error:?}"
-    );
+    assert!(matches!(&error, CallError::Aborted(Aborted { reason: Reason::Interrupted, .. })), "{error:?}");
     site.settled().await;
     assert_eq!(site.story("bread"), ["first Start 1"]);
     assert_eq!(second.stats().runs, 0);

@@ -10,7 +10,7 @@ use super::{
     ledger::Step,
     mill::{MillError, Work},
     shop::Shop,
-    site::{Answer, Site, job},
+    site::{Answer, PATIENCE, Site, job},
 };
 
 fn aborted(answer: Answer) -> Aborted {
@@ -32,13 +32,13 @@ async fn panic_is_buried_before_it_is_acked_and_the_worker_lives() {
     let site = Site::new(&nats.url(), "rq").await;
     let worker = site.worker("one").await;
     let caller = site.caller().await;
-    caller.grind(job("before", Work::Wait(0))).await.unwrap();
+    caller.grind(job("before", Work::Wait(0))).deadline(PATIENCE).await.unwrap();
     site.settled().await;
 
     // One connection of the worker publishes all of it, so everybody hears it in this order.
     let mut heard = site.nats.subscribe(">").await.unwrap();
     site.nats.flush().await.unwrap();
-    let aborted = aborted(caller.grind(job("bread", Work::Panic)).await);
+    let aborted = aborted(caller.grind(job("bread", Work::Panic)).deadline(PATIENCE).await);
     assert_eq!((aborted.reason, aborted.attempt), (Reason::Panicked, 1));
     assert!(aborted.text.contains("the millstone broke"), "{aborted}");
     let mut order = Vec::new();
@@ -49,7 +49,7 @@ async fn panic_is_buried_before_it_is_acked_and_the_worker_lives() {
 
     site.settled().await;
     assert_eq!(site.dead_letters().await, 1);
-    caller.grind(job("after", Work::Wait(0))).await.unwrap();
+    caller.grind(job("after", Work::Wait(0))).deadline(PATIENCE).await.unwrap();
     site.settled().await;
     assert_eq!(site.story("bread"), ["one Start 1", "one Drop 1"]);
     let stats = worker.stats();
@@ -62,12 +62,12 @@ async fn error_worth_a_retry_is_tried_until_the_attempts_are_used_up() {
     let site = Site::new(&nats.url(), "rq").await;
     let worker = site.worker("one").await;
     let caller = site.caller().await;
-    let recovers = caller.grind(job("recovers", Work::FailUpTo(2))).await.unwrap();
+    let recovers = caller.grind(job("recovers", Work::FailUpTo(2))).deadline(PATIENCE).await.unwrap();
     assert_eq!(recovers.attempt, 3);
     assert_eq!(site.dead_letters().await, 0);
 
     // The method allows three attempts.
-    let error = caller.grind(job("exhausted", Work::FailUpTo(9))).await.unwrap_err();
+    let error = caller.grind(job("exhausted", Work::FailUpTo(9))).deadline(PATIENCE).await.unwrap_err();
     assert!(matches!(error, CallError::Failed(MillError::NoWind)), "{error:?}");
     site.settled().await;
     assert_eq!(site.dead_letters().await, 1);
@@ -91,10 +91,10 @@ async fn error_that_is_final_is_not_tried_again() {
     let site = Site::new(&nats.url(), "rq").await;
     let worker = site.worker("one").await;
     let caller = site.caller().await;
-    let error = caller.grind(job("bread", Work::Refuse)).await.unwrap_err();
+    let error = caller.grind(job("bread", Work::Refuse)).deadline(PATIENCE).await.unwrap_err();
     assert!(matches!(error, CallError::Failed(MillError::NoGrain)), "{error:?}");
     // Of a `once` handler every error is final.
-    let error = caller.once(job("once", Work::FailUpTo(1))).await.unwrap_err();
+    let error = caller.once(job("once", Work::FailUpTo(1))).deadline(PATIENCE).await.unwrap_err();
     assert!(matches!(error, CallError::Failed(MillError::NoWind)), "{error:?}");
     site.settled().await;
     let stats = worker.stats();
@@ -108,8 +108,8 @@ async fn fencing_token_grows_from_attempt_to_attempt() {
     let site = Site::new(&nats.url(), "rq").await;
     let _worker = site.worker("one").await;
     let caller = site.caller().await;
-    caller.grind(job("before", Work::Wait(0))).await.unwrap();
-    assert_eq!(caller.fenced(job("bread", Work::FailUpTo(3))).await.unwrap().attempt, 4);
+    caller.grind(job("before", Work::Wait(0))).deadline(PATIENCE).await.unwrap();
+    assert_eq!(caller.fenced(job("bread", Work::FailUpTo(3))).deadline(PATIENCE).await.unwrap().attempt, 4);
     let entries = site.ledger.entries().into_iter();
     let fences: Vec<_> =
         entries.filter(|it| it.job == "bread" && it.step == Step::Start).map(|it| it.fence).collect();
@@ -122,7 +122,7 @@ async fn handler_that_hangs_is_ended_by_max_run() {
     let site = Arc::new(Site::new(&nats.url(), "rq").await);
     let worker = site.worker("one").await;
     let caller = site.caller().await;
-    let aborted = aborted(caller.capped(job("bread", Work::Hang)).await);
+    let aborted = aborted(caller.capped(job("bread", Work::Hang)).deadline(PATIENCE).await);
     assert_eq!((aborted.reason, aborted.attempt), (Reason::TimedOut, 1));
     site.settled().await;
     assert_eq!(site.story("bread"), ["one Start 1", "one Drop 1"]);
@@ -137,13 +137,13 @@ async fn handler_that_blocks_the_only_thread_is_ended_by_max_run() {
     let site = Arc::new(Site::new(&nats.url(), "rq").await);
     let shop = Shop::with_threads(&site, 1).await;
     let caller = site.caller().await;
-    let aborted = aborted(caller.capped(job("bread", Work::Block(20_000))).await);
+    let aborted = aborted(caller.capped(job("bread", Work::Block(20_000))).deadline(PATIENCE).await);
     assert_eq!((aborted.reason, aborted.attempt), (Reason::TimedOut, 1));
     assert_eq!(site.story("bread"), ["shop Start 1"], "the handler was to be still at it");
     site.settled().await;
     site.reaches("shop", "bread", Step::End).await;
     // The thread is back: the worker goes on, and what the handler returned in the end is of no account.
-    caller.grind(job("after", Work::Wait(0))).await.unwrap();
+    caller.grind(job("after", Work::Wait(0))).deadline(PATIENCE).await.unwrap();
     site.settled().await;
     let stats = shop.worker.stats();
     assert_eq!((stats.runs, stats.outcomes, stats.redeliveries), (2, 2, 0), "{stats:?}");
@@ -160,7 +160,7 @@ async fn answer_that_does_not_fit_into_a_message_is_an_error() {
     let sizes = (0..24).map(|n| max_payload - 700 + n * 40).chain([2 * max_payload]);
     let mut refused = 0;
     for (n, size) in sizes.enumerate() {
-        match caller.grind(job(n, Work::Bytes(size))).await {
+        match caller.grind(job(n, Work::Bytes(size))).deadline(PATIENCE).await {
             Ok(flour) => assert!(flour.bytes.len() == size && refused == 0, "{size}"),
             other => {
                 assert_eq!(aborted(other).reason, Reason::TooLarge, "{size}");

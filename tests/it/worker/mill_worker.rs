@@ -16,7 +16,8 @@ use mill::{Mill, Silo};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_env_filter("requite=info").with_writer(std::io::stderr).init();
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let [url, namespace, worker, file, drain, service] =
         std::env::args().skip(1).collect::<Vec<_>>().try_into().expect("six arguments");
     std::thread::spawn(|| {

@@ -7,7 +7,6 @@ mod mill;
 mod shop;
 mod site;
 
-
 mod cluster;
 mod death;
 mod drain;

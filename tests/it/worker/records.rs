@@ -1,13 +1,16 @@
 //! A record stream that is nearly full: the worker stops to pull before an outcome could be lost, and goes on when there
 //! is room again.
 
+use futures_util::StreamExt;
 use requite::StreamLimits;
 use requite_test::NatsServer;
+use tokio::time::timeout;
 
 use super::{
+    LEASE,
     ledger::Step,
     mill::Work,
-    site::{Site, calls, eventually, job},
+    site::{PATIENCE, Site, calls, eventually, job},
 };
 
 const ROOM: u64 = 1 << 20;
@@ -23,12 +26,13 @@ async fn worker_rests_while_the_record_stream_is_nearly_full() {
     // 100 kB each: the ninth answer is above nine tenths.
     let mut filled = 0;
     while site.stream("OUT").await["state"]["bytes"].as_u64().unwrap() <= ROOM / 10 * 9 {
-        caller.grind(job(filled, Work::Bytes(100_000))).await.unwrap();
+        caller.grind(job(filled, Work::Bytes(100_000))).deadline(PATIENCE).await.unwrap();
         filled += 1;
     }
     site.settled().await;
-    // The worker looks at the size every few seconds; then no pull is open any more.
-    eventually("nothing is pulled", async || site.consumer("grind").await["num_waiting"] == 0).await;
+    // The worker looks at the size every few seconds; from then on it does not ask for anything.
+    let mut pulls = site.nats.subscribe("$JS.API.CONSUMER.MSG.NEXT.*.grind").await.unwrap();
+    while timeout(LEASE, pulls.next()).await.is_ok() {}
     let count = 20;
     let answers = calls(count, |n| caller.grind(job(format!("late {n}"), Work::Wait(0))));
     eventually("all are accepted", async || site.stream("REQ").await["state"]["messages"] == count).await;
@@ -62,7 +66,10 @@ async fn outcome_that_finds_no_room_is_kept_until_there_is_some() {
     // Room comes while the handlers' results wait for it.
     let make_room = async {
         loop {
-            eventually("it is full", async || site.stream("OUT").await["state"]["bytes"].as_u64() > Some(ROOM / 2)).await;
+            eventually("it is full", async || {
+                site.stream("OUT").await["state"]["bytes"].as_u64() > Some(ROOM / 2)
+            })
+            .await;
             site.ask("$JS.API.STREAM.PURGE.rq_OUT_mill", "").await;
         }
     };

@@ -6,7 +6,7 @@ use super::{
     LEASE,
     ledger::Step,
     mill::Work,
-    site::{Site, calls, eventually, job},
+    site::{Site, barriers_of, calls, eventually, job, renewed},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -20,13 +20,8 @@ async fn running_handlers_survive_a_restart_of_the_server() {
     eventually("all run", async || site.count(Step::Start) == count).await;
     nats.kill9().await;
     nats.restart().await.unwrap();
-    let barriers = [one.stats().barriers, two.stats().barriers];
     // A heartbeat a second: for longer than a lease after the restart.
-    let least = LEASE.as_secs() + 3;
-    eventually("the leases are renewed", async || {
-        one.stats().barriers >= barriers[0] + least && two.stats().barriers >= barriers[1] + least
-    })
-    .await;
+    renewed([&one, &two], barriers_of([&one, &two]), LEASE.as_secs() + 3).await;
     site.ledger.open_gate();
     let answers = answers.join_all().await;
     assert!(answers.iter().all(|it| it.as_ref().is_ok_and(|flour| flour.attempt == 1)), "{answers:?}");
@@ -60,7 +55,8 @@ async fn requests_that_waited_long_are_safe_before_they_start() {
     nats.kill9().await;
     nats.restart().await.unwrap();
     let barriers = worker.stats().barriers;
-    eventually("leases are renewed", async || worker.stats().barriers >= barriers + LEASE.as_secs() + 3).await;
+    eventually("leases are renewed", async || worker.stats().barriers >= barriers + LEASE.as_secs() + 3)
+        .await;
     site.ledger.open_gate();
     let answers = answers.join_all().await;
     assert!(answers.iter().all(|it| it.as_ref().is_ok_and(|flour| flour.attempt == 1)), "{answers:?}");

@@ -144,7 +144,7 @@ async fn consumer_deleted_while_serving_is_not_made_again_and_may_be_put_back() 
     let site = Site::new(&nats.url(), "rq").await;
     let worker = site.worker("one").await;
     let caller = site.caller().await;
-    caller.grind(job("before", Work::Wait(0))).await.unwrap();
+    caller.grind(job("before", Work::Wait(0))).deadline(PATIENCE).await.unwrap();
     site.settled().await;
     let config = site.consumer("grind").await["config"].take();
     site.ask("$JS.API.CONSUMER.DELETE.rq_REQ_mill.grind", "").await;
@@ -152,7 +152,7 @@ async fn consumer_deleted_while_serving_is_not_made_again_and_may_be_put_back() 
     let waits = call(caller.grind(job("bread", Work::Wait(0))).deadline(PATIENCE));
     // Another method shows that the worker lives, and for longer than it takes to look at the consumer several times.
     for n in 0..5 {
-        caller.once(job(n, Work::Wait(1000))).await.unwrap();
+        caller.once(job(n, Work::Wait(1000))).deadline(PATIENCE).await.unwrap();
     }
     assert_eq!(site.consumer("grind").await["error"]["err_code"], 10014, "nobody made it again");
     assert!(site.story("bread").is_empty());
@@ -176,7 +176,7 @@ async fn worker_does_not_bind_to_a_consumer_with_a_shorter_lease() {
     caller.once(job("other method", Work::Wait(0))).deadline(PATIENCE).await.unwrap();
     let waits = call(caller.grind(job("bread", Work::Wait(0))).deadline(PATIENCE));
     for n in 0..3 {
-        caller.once(job(n, Work::Wait(1000))).await.unwrap();
+        caller.once(job(n, Work::Wait(1000))).deadline(PATIENCE).await.unwrap();
     }
     assert!(site.story("bread").is_empty());
     assert_eq!(site.consumer("grind").await["num_waiting"], 0);

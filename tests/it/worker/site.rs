@@ -85,8 +85,10 @@ impl Site {
     /// A worker in a process of its own, when the streams are there that it makes.
     pub(super) async fn process(&self, name: &str, drain: Duration) -> Process {
         let process = self.process_of("mill", name, drain);
-        eventually("somebody pulls", async || self.consumer("patient").await["num_waiting"].as_u64() > Some(0))
-            .await;
+        eventually("somebody pulls", async || {
+            self.consumer("patient").await["num_waiting"].as_u64() > Some(0)
+        })
+        .await;
         process
     }
 
@@ -181,7 +183,9 @@ pub(super) fn job(name: impl ToString, work: Work) -> Job {
 }
 
 /// Makes a call beside the test.
-pub(super) fn call<T, E>(call: requite::Call<T, E>) -> tokio::task::JoinHandle<Result<T, requite::CallError<E>>>
+pub(super) fn call<T, E>(
+    call: requite::Call<T, E>,
+) -> tokio::task::JoinHandle<Result<T, requite::CallError<E>>>
 where
     requite::Call<T, E>: IntoFuture<Output = Result<T, requite::CallError<E>>, IntoFuture: Send + 'static>,
     T: Send + 'static,
@@ -191,7 +195,10 @@ where
 }
 
 /// Makes so many calls at once.
-pub(super) fn calls(count: usize, make: impl Fn(usize) -> requite::Call<Flour, MillError>) -> JoinSet<Answer> {
+pub(super) fn calls(
+    count: usize,
+    make: impl Fn(usize) -> requite::Call<Flour, MillError>,
+) -> JoinSet<Answer> {
     (0..count).map(|n| make(n).deadline(PATIENCE).into_future()).collect()
 }
 
@@ -202,6 +209,20 @@ pub(super) async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
         assert!(Instant::now() < deadline, "still not: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// How many barriers were answered to each.
+pub(super) fn barriers_of<const N: usize>(workers: [&RunningServer; N]) -> [u64; N] {
+    workers.map(|it| it.stats().barriers)
+}
+
+/// Waits until the leases of every worker that runs something were renewed so often.
+pub(super) async fn renewed<const N: usize>(workers: [&RunningServer; N], before: [u64; N], times: u64) {
+    let is_renewed = |(worker, before): (&RunningServer, u64)| {
+        let stats = worker.stats();
+        stats.runs == stats.outcomes || stats.barriers >= before + times
+    };
+    eventually("the leases are renewed", async || workers.into_iter().zip(before).all(is_renewed)).await;
 }
 
 /// A worker in a process of its own; dropping it kills it.

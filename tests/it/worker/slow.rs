@@ -33,16 +33,14 @@ async fn slow_handler_is_never_redelivered() {
     let nats = NatsServer::start().await.unwrap();
     let (one, many) = (Site::new(&nats.url(), "one").await, Site::new(&nats.url(), "many").await);
     let (alone, crowd) = (one.worker("alone").await, many.worker("crowd").await);
-    tokio::join!(
-        keeps(&one, &alone, 1, Work::Wait(LONG)),
-        keeps(&many, &crowd, 200, Work::Wait(LONG)),
-    );
+    tokio::join!(keeps(&one, &alone, 1, Work::Wait(LONG)), keeps(&many, &crowd, 200, Work::Wait(LONG)),);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_blocking_handler_is_never_redelivered() {
     let nats = NatsServer::start().await.unwrap();
-    let (one, many) = (Arc::new(Site::new(&nats.url(), "one").await), Arc::new(Site::new(&nats.url(), "many").await));
+    let (one, many) =
+        (Arc::new(Site::new(&nats.url(), "one").await), Arc::new(Site::new(&nats.url(), "many").await));
     let (alone, crowd) = (Shop::with_threads(&one, 2).await, Shop::with_threads(&many, 204).await);
     tokio::join!(
         keeps(&one, &alone.worker, 1, Work::Block(LONG)),
