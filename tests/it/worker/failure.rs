@@ -9,8 +9,8 @@ use requite_test::NatsServer;
 use super::{
     ledger::Step,
     mill::{MillError, Work},
-    shop::Shop,
     site::{Answer, PATIENCE, Site, job},
+    workshop::Workshop,
 };
 
 fn aborted(answer: Answer) -> Aborted {
@@ -135,17 +135,17 @@ async fn handler_that_hangs_is_ended_by_max_run() {
 async fn handler_that_blocks_the_only_thread_is_ended_by_max_run() {
     let nats = NatsServer::start().await.unwrap();
     let site = Arc::new(Site::new(&nats.url(), "rq").await);
-    let shop = Shop::with_threads(&site, 1).await;
+    let workshop = Workshop::with_threads(&site, 1).await;
     let caller = site.caller().await;
     let aborted = aborted(caller.capped(job("bread", Work::Block(20_000))).deadline(PATIENCE).await);
     assert_eq!((aborted.reason, aborted.attempt), (Reason::TimedOut, 1));
-    assert_eq!(site.story("bread"), ["shop Start 1"], "the handler was to be still at it");
+    assert_eq!(site.story("bread"), ["workshop Start 1"], "the handler was to be still at it");
     site.settled().await;
-    site.reaches("shop", "bread", Step::End).await;
+    site.reaches("workshop", "bread", Step::End).await;
     // The thread is back: the worker goes on, and what the handler returned in the end is of no account.
     caller.grind(job("after", Work::Wait(0))).deadline(PATIENCE).await.unwrap();
     site.settled().await;
-    let stats = shop.worker.stats();
+    let stats = workshop.worker.stats();
     assert_eq!((stats.runs, stats.outcomes, stats.redeliveries), (2, 2, 0), "{stats:?}");
 }
 

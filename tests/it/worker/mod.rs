@@ -2,10 +2,12 @@
 //!
 //! Every test has a server of its own and counts runs outside NATS, in a [`ledger`].
 
+#![allow(clippy::unwrap_used)] // also in the functions that the tests share
+
 mod ledger;
 mod mill;
-mod shop;
 mod site;
+mod workshop;
 
 mod cluster;
 mod death;

@@ -32,7 +32,8 @@ async fn worker_rests_while_the_record_stream_is_nearly_full() {
     site.settled().await;
     // The worker looks at the size every few seconds; from then on it does not ask for anything.
     let mut pulls = site.nats.subscribe("$JS.API.CONSUMER.MSG.NEXT.*.grind").await.unwrap();
-    while timeout(LEASE, pulls.next()).await.is_ok() {}
+    let rests = async { while timeout(LEASE, pulls.next()).await.is_ok() {} };
+    timeout(PATIENCE, rests).await.expect("it stops to pull");
     let count = 20;
     let answers = calls(count, |n| caller.grind(job(format!("late {n}"), Work::Wait(0))));
     eventually("all are accepted", async || site.stream("REQ").await["state"]["messages"] == count).await;

@@ -6,7 +6,7 @@ use super::{
     LEASE,
     ledger::Step,
     mill::Work,
-    site::{Site, barriers_of, calls, eventually, job, renewed},
+    site::{PATIENCE, Site, barriers_of, call, calls, eventually, job, renewed},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,6 +62,36 @@ async fn requests_that_waited_long_are_safe_before_they_start() {
     assert!(answers.iter().all(|it| it.as_ref().is_ok_and(|flour| flour.attempt == 1)), "{answers:?}");
     site.settled().await;
     assert_eq!(site.count(Step::Start), count);
+    let stats = worker.stats();
+    assert_eq!((stats.redeliveries, stats.lost_leases), (0, 0), "{stats:?}");
+}
+
+/// The same for a request that is stored while the worker is there to see it, but has no slot for it: it needs no claim.
+#[tokio::test(flavor = "multi_thread")]
+async fn request_that_waited_for_a_slot_is_safe_before_it_starts() {
+    let mut nats = NatsServer::start().await.unwrap();
+    let site = Site::new(&nats.url(), "rq").await;
+    let worker = site.worker("one").await;
+    let caller = site.caller().await;
+    caller.narrow(job("before", Work::Wait(0))).deadline(PATIENCE).await.unwrap();
+    let first = call(caller.narrow(job("first", Work::Gate)).deadline(PATIENCE));
+    site.reaches("one", "first", Step::Start).await;
+    let waits = caller.narrow(job("waits", Work::Wait(9000))).deadline(PATIENCE).start().await.unwrap();
+    // The wait is what is tested: more than a third of the lease.
+    tokio::time::sleep(LEASE / 2).await;
+    // It is the third message of the stream; its delivery is its first.
+    let mut heartbeats = site.nats.subscribe("$JS.ACK.rq_REQ_mill.narrow.1.3.>").await.unwrap();
+    site.heard(&mut heartbeats).await;
+    site.ledger.open_gate();
+    site.reaches("one", "waits", Step::Start).await;
+    let heard = site.heard(&mut heartbeats).await;
+    assert!(heard.iter().any(|it| *it.payload == *b"+WPI"), "no heartbeat before the start: {heard:?}");
+    nats.kill9().await;
+    nats.restart().await.unwrap();
+    first.await.unwrap().unwrap();
+    assert_eq!(waits.await.unwrap().attempt, 1);
+    site.settled().await;
+    assert_eq!(site.story("waits"), ["one Start 1", "one End 1"]);
     let stats = worker.stats();
     assert_eq!((stats.redeliveries, stats.lost_leases), (0, 0), "{stats:?}");
 }

@@ -9,8 +9,8 @@ use super::{
     LEASE,
     ledger::Step,
     mill::Work,
-    shop::Shop,
     site::{Site, calls, job},
+    workshop::Workshop,
 };
 
 /// Ten leases in milliseconds.
@@ -41,7 +41,7 @@ async fn slow_blocking_handler_is_never_redelivered() {
     let nats = NatsServer::start().await.unwrap();
     let (one, many) =
         (Arc::new(Site::new(&nats.url(), "one").await), Arc::new(Site::new(&nats.url(), "many").await));
-    let (alone, crowd) = (Shop::with_threads(&one, 2).await, Shop::with_threads(&many, 204).await);
+    let (alone, crowd) = (Workshop::with_threads(&one, 2).await, Workshop::with_threads(&many, 204).await);
     tokio::join!(
         keeps(&one, &alone.worker, 1, Work::Block(LONG)),
         keeps(&many, &crowd.worker, 200, Work::Block(LONG)),
@@ -52,7 +52,7 @@ async fn slow_blocking_handler_is_never_redelivered() {
 async fn handler_that_blocks_the_only_thread_keeps_its_request() {
     let nats = NatsServer::start().await.unwrap();
     let site = Arc::new(Site::new(&nats.url(), "rq").await);
-    let shop = Shop::with_threads(&site, 1).await;
-    keeps(&site, &shop.worker, 1, Work::Block(LONG)).await;
-    assert!(shop.worker.stats().blocked >= 1, "{:?}", shop.worker.stats());
+    let workshop = Workshop::with_threads(&site, 1).await;
+    keeps(&site, &workshop.worker, 1, Work::Block(LONG)).await;
+    assert!(workshop.worker.stats().blocked >= 1, "{:?}", workshop.worker.stats());
 }
