@@ -88,7 +88,7 @@ async fn slow_handlers_keep_their_requests_while_leaders_die() {
     }
     assert_eq!((site.count(Step::End), site.count(Step::Drop)), (0, 0));
     let barriers = site.heard(&mut barriers).await;
-    assert!(barriers.len() >= 12 && barriers.iter().all(|it| *it.payload == *b"+ACK"), "{barriers:?}");
+    assert!(barriers.len() >= 3 && barriers.iter().all(|it| *it.payload == *b"+ACK"), "{barriers:?}");
     site.ledger.open_gate();
     let answers = answers.join_all().await;
     assert!(answers.iter().all(|it| it.as_ref().is_ok_and(|flour| flour.attempt == 1)), "{answers:?}");
