@@ -23,6 +23,8 @@ pub(crate) enum Work {
     Wait(u64),
     /// Blocks its thread for so many milliseconds.
     Block(u64),
+    /// Awaits until the test opens the gate, then blocks its thread for so many milliseconds.
+    GateThenBlock(u64),
     /// Awaits until the test opens the gate.
     Gate,
     /// Awaits for ever.
@@ -130,6 +132,10 @@ async fn work(ledger: &Ledger, worker: &str, cx: &Context, job: Job) -> Result<F
     match job.work {
         Work::Wait(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
         Work::Block(millis) => std::thread::sleep(Duration::from_millis(millis)),
+        Work::GateThenBlock(millis) => {
+            ledger.gate().await;
+            std::thread::sleep(Duration::from_millis(millis));
+        }
         Work::Gate => ledger.gate().await,
         Work::Hang => pending().await,
         Work::Panic => panic!("the millstone broke"),

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::{
     ledger::Step,
     mill::Work,
-    site::{Answer, PATIENCE, Site, call, eventually, job},
+    site::{Answer, PATIENCE, Site, call, calls, eventually, job},
 };
 
 /// Of a worker: its own, and its keeper's.
@@ -113,12 +113,13 @@ async fn answer_comes_from_the_other(
     other: &RunningServer,
 ) {
     // The worker is back before the outcome is stored: now it could do harm.
-    let barriers = worker.stats().barriers;
     let caller = site.caller().await;
-    while !site.ledger.entries().iter().any(|it| it.worker == "cut" && it.job == "next") {
-        caller.grind(job("next", Work::Wait(1500))).deadline(PATIENCE).await.unwrap();
-    }
-    eventually("it beats again", async || worker.stats().barriers > barriers).await;
+    // Several at once, so that the server goes round the workers that pull.
+    eventually("it serves again", async || {
+        let answers = calls(4, |_| caller.grind(job("next", Work::Wait(500)))).join_all().await;
+        answers.into_iter().any(|it| it.unwrap().worker == "cut")
+    })
+    .await;
     site.ledger.open_gate();
     assert_eq!(answer.await.unwrap().unwrap().worker, "other");
     site.settled().await;

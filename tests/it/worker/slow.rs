@@ -1,25 +1,33 @@
 //! A handler that takes ten leases keeps its request, alone and beside two hundred others, whether it awaits or blocks.
 
-use std::sync::Arc;
+use std::{future::IntoFuture, sync::Arc, time::Duration};
 
 use requite::RunningServer;
 use requite_test::NatsServer;
+use tokio::task::JoinSet;
 
 use super::{
     LEASE,
     ledger::Step,
     mill::Work,
-    site::{Site, calls, job},
+    site::{Answer, Site, eventually, job},
     workshop::Workshop,
 };
 
 /// Ten leases in milliseconds.
 const LONG: u64 = 10 * LEASE.as_millis() as u64;
 
+/// Among many blocked threads, tokio may keep a handler that was just woken behind one of them until that is free.
+const LONG_ENOUGH: Duration = Duration::from_millis(3 * LONG);
+
 /// Runs so many handlers at once and asserts that the server gave each request out once.
 async fn keeps(site: &Site, worker: &RunningServer, count: usize, work: Work) {
     let caller = site.caller().await;
-    let answers = calls(count, |n| caller.grind(job(n, work))).join_all().await;
+    let calls: JoinSet<Answer> =
+        (0..count).map(|n| caller.grind(job(n, work)).deadline(LONG_ENOUGH).into_future()).collect();
+    eventually("all run", async || site.count(Step::Start) == count).await;
+    site.ledger.open_gate();
+    let answers = calls.join_all().await;
     assert!(answers.iter().all(|it| it.as_ref().is_ok_and(|flour| flour.attempt == 1)), "{answers:?}");
     assert_eq!((site.count(Step::Start), site.count(Step::End)), (count, count));
     let stats = worker.stats();
@@ -44,7 +52,8 @@ async fn slow_blocking_handler_is_never_redelivered() {
     let (alone, crowd) = (Workshop::with_threads(&one, 2).await, Workshop::with_threads(&many, 204).await);
     tokio::join!(
         keeps(&one, &alone.worker, 1, Work::Block(LONG)),
-        keeps(&many, &crowd.worker, 200, Work::Block(LONG)),
+        // Blocked threads start nothing, so all start before the first one blocks.
+        keeps(&many, &crowd.worker, 200, Work::GateThenBlock(LONG)),
     );
 }
 
