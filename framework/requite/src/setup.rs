@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{
     broker::{
-        Broker, Outgoing,
+        Broker, Outgoing, SendError, Subscription,
         api::{self, ApiFailure},
     },
     error::SetupError,
@@ -206,8 +206,8 @@ async fn put_records<B: Broker>(broker: &B, plan: &Plan<'_>) -> Result<String, S
             match api::create_stream(broker, &records(plan, &secret)).await {
                 Ok(info) => info,
                 // Another worker made it in the same moment, with its own secret: that one counts.
-                Err(_) => {
-                    api::stream_info(broker, &name).await.map_err(|failure| api_error(&name, failure))?
+                Err(refused) => {
+                    api::stream_info(broker, &name).await.map_err(|_| api_error(&name, refused))?
                 }
             }
         }
@@ -231,7 +231,7 @@ async fn put_stream<B: Broker>(broker: &B, setup: Setup, wanted: &StreamConfig) 
         Err(failure) if failure.is_not_found() && setup == Setup::Create => {
             match api::create_stream(broker, wanted).await {
                 Ok(info) => info,
-                Err(_) => api::stream_info(broker, name).await.map_err(|failure| api_error(name, failure))?,
+                Err(refused) => api::stream_info(broker, name).await.map_err(|_| api_error(name, refused))?,
             }
         }
         other => other.map_err(|failure| api_error(name, failure))?,
@@ -257,9 +257,9 @@ async fn put_consumer<B: Broker>(broker: &B, plan: &Plan<'_>, method: &Method) -
         Err(failure) if failure.is_not_found() && plan.setup == Setup::Create => {
             match api::put_consumer(broker, &stream, &wanted, "create").await {
                 Ok(info) => info,
-                Err(_) => api::consumer_info(broker, &stream, method.name)
+                Err(refused) => api::consumer_info(broker, &stream, method.name)
                     .await
-                    .map_err(|failure| api_error(&what(), failure))?,
+                    .map_err(|_| api_error(&what(), refused))?,
             }
         }
         other => other.map_err(|failure| api_error(&what(), failure))?,
@@ -311,10 +311,15 @@ async fn settle_one<B: Broker>(
         idle_heartbeat: 0,
     };
     let body = serde_json::to_vec(&pull).expect("plain structs have a JSON form");
-    let pulled = broker
-        .request(Outgoing::new(subject::api::pull(&stream, method.name), body), api::ANSWER_WITHIN)
-        .await;
-    if let Ok(message) = pulled
+    // No request: a delivery keeps its own subject, by which no waiting request would be found.
+    let inbox = broker.new_inbox();
+    let closed = |error: SendError| SetupError::Unavailable { what: stream.clone(), text: error.to_string() };
+    let mut deliveries = broker.subscribe(inbox.clone()).await.map_err(closed)?;
+    let mut message = Outgoing::new(subject::api::pull(&stream, method.name), body);
+    message.reply = Some(inbox);
+    broker.publish(message).await.map_err(closed)?;
+    let pulled = tokio::time::timeout(api::ANSWER_WITHIN, deliveries.next()).await;
+    if let Ok(Some(message)) = pulled
         && message.headers.first(header::KIND) == Some(header::KIND_SETUP)
         && let Some(reply) = message.reply
     {

@@ -101,4 +101,11 @@ impl Subscription for AnySubscription {
             Self::Simulated(it) => it.next().await,
         }
     }
+
+    async fn end(&mut self) {
+        match self {
+            Self::JetStream(it) => it.end().await,
+            Self::Simulated(it) => it.end().await,
+        }
+    }
 }

@@ -151,4 +151,7 @@ pub(crate) trait Broker: Clone + Send + Sync + 'static {
 pub(crate) trait Subscription: Send + 'static {
     /// The next message; nothing once the connection is closed.
     fn next(&mut self) -> impl Future<Output = Option<Message>> + Send;
+
+    /// Ends the interest: what is on its way still comes, then nothing does.
+    fn end(&mut self) -> impl Future<Output = ()> + Send;
 }

@@ -78,9 +78,15 @@ impl Puller {
         let Ok(mut messages) = self.broker.subscribe(format!("{}.*", self.inbox)).await else {
             return;
         };
+        let mut ending = false;
         loop {
             if self.draining.is_cancelled() && self.pulls.check_at().is_none() {
                 return;
+            }
+            if self.draining.is_cancelled() && !ending {
+                ending = true;
+                // Without an interest the server sends nothing more for the open pulls.
+                messages.end().await;
             }
             if self.method.binding().is_none() && !self.draining.is_cancelled() && !self.bind().await {
                 continue;
@@ -218,6 +224,11 @@ impl Puller {
         };
         let expires = self.method.times.end(pulled);
         match checked {
+            // It was on its way when the server began to drain: another worker starts it.
+            Checked::Call(_) if self.draining.is_cancelled() => {
+                count(&self.method.service.counters.handed_over);
+                self.keeper.nak(&ack, Duration::ZERO, expires);
+            }
             Checked::Call(envelope) => {
                 let hash = payload_hash(envelope.content_type.as_str(), &message.payload);
                 let subject = message.subject;

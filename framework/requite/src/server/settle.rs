@@ -133,9 +133,9 @@ async fn write_record(held: &Held, write: Write, via: &AnyBroker) -> Written {
     match answer {
         StoreAnswer::Stored(sequence) => {
             match write.what {
-                What::Outcome(_) => count(&counters.outcomes),
                 What::Claim => count(&counters.claims),
-                What::Released { .. } => {}
+                // An outcome counts when it is acked: a write in doubt is seen as stored only later.
+                What::Outcome(_) | What::Released { .. } => {}
             }
             Written::Stored(sequence)
         }
@@ -287,6 +287,8 @@ async fn ack(held: &Held, tell: bool, via: &AnyBroker) {
     if tell {
         count(&held.method.service.counters.known_outcomes);
         Box::pin(signal(held, SignalKind::Stored, via)).await;
+    } else {
+        count(&held.method.service.counters.outcomes);
     }
     send_ack(&held.ack, held.lease().end(), via).await;
 }

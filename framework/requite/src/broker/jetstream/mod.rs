@@ -174,6 +174,11 @@ impl Subscription for Inbox {
     async fn next(&mut self) -> Option<Message> {
         self.0.next().await.map(from_nats)
     }
+
+    async fn end(&mut self) {
+        // Refused only by a connection that is closed, which ends the subscription as well.
+        let _ = self.0.drain().await;
+    }
 }
 
 fn from_nats(message: async_nats::Message) -> Message {

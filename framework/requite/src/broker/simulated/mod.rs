@@ -261,6 +261,10 @@ impl Subscription for Inbox {
     async fn next(&mut self) -> Option<Message> {
         self.messages.recv().await
     }
+
+    async fn end(&mut self) {
+        self.end.world.act(|server, now| server.network.unsubscribe(self.end.link, self.id, now));
+    }
 }
 
 impl Drop for Inbox {

@@ -1,0 +1,88 @@
+//! SIGTERM with work in hand: what cannot be ended in time starts elsewhere at once, and nothing runs twice.
+
+use std::time::Duration;
+
+use requite_test::NatsServer;
+use rustix::process::Signal;
+
+use super::{
+    LEASE,
+    ledger::{Step, now},
+    mill::Work,
+    site::{PATIENCE, Site, call, job},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn terminated_worker_ends_what_it_can_and_lets_go_of_the_rest() {
+    let nats = NatsServer::start().await.unwrap();
+    let site = Site::new(&nats.url(), "rq").await;
+    // Longer than the lease, so that what is in hand is lost unless the heartbeats go on.
+    let drain = LEASE + 3 * SECOND;
+    let first = site.process("first", drain).await;
+    let caller = site.caller().await;
+    let ends = call(caller.grind(job("ends", Work::Wait(8000))).deadline(PATIENCE));
+    let stays = call(caller.grind(job("stays", Work::Gate)).deadline(PATIENCE));
+    let narrow = call(caller.narrow(job("narrow", Work::Gate)).deadline(PATIENCE));
+    for name in ["ends", "stays", "narrow"] {
+        site.reaches("first", name, Step::Start).await;
+    }
+    // The only slot is taken: this one waits at the server.
+    let queued = caller.narrow(job("queued", Work::Gate)).deadline(PATIENCE).start().await.unwrap();
+    let second = site.process("second", drain).await;
+    // The second worker has a slot of this kind too; it is taken as well, so the next one is queued again.
+    site.reaches("second", "queued", Step::Start).await;
+    let last = caller.narrow(job("last", Work::Wait(0))).deadline(PATIENCE).start().await.unwrap();
+
+    let told = now();
+    first.signal(Signal::TERM);
+    assert_eq!(ends.await.unwrap().unwrap().worker, "first");
+    for name in ["stays", "narrow"] {
+        let dropped = site.reaches("first", name, Step::Drop).await;
+        assert!(dropped.at - told >= drain, "{name} was dropped before the drain time was over");
+    }
+    let restarted = site.reaches("second", "stays", Step::Start).await;
+    let dropped = site.reaches("first", "stays", Step::Drop).await;
+    assert!(restarted.at - dropped.at < SECOND, "{dropped:?} {restarted:?}");
+    assert!(first.ended().await);
+
+    site.ledger.open_gate();
+    for answer in [stays, narrow] {
+        let flour = answer.await.unwrap().unwrap();
+        assert_eq!((flour.worker.as_str(), flour.attempt), ("second", 2));
+    }
+    assert_eq!(queued.await.unwrap().worker, "second");
+    assert_eq!(last.await.unwrap().worker, "second");
+    site.settled().await;
+    assert_eq!(site.story("ends"), ["first Start 1", "first End 1"]);
+    assert_eq!(site.story("queued"), ["second Start 1", "second End 1"]);
+    assert_eq!(site.story("stays"), ["first Start 1", "first Drop 1", "second Start 2", "second End 2"]);
+    drop(second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn worker_that_drains_starts_nothing_new() {
+    let nats = NatsServer::start().await.unwrap();
+    let site = Site::new(&nats.url(), "rq").await;
+    let first = site.worker("first").await;
+    let caller = site.caller().await;
+    let stays = call(caller.grind(job("stays", Work::Gate)).deadline(PATIENCE));
+    site.reaches("first", "stays", Step::Start).await;
+    // A pull for the free slots is open: the server may still send what comes next to this worker.
+    let mut drains = Box::pin(first.shutdown());
+    assert!(futures_util::poll!(&mut drains).is_pending());
+    let drains = tokio::spawn(drains);
+    let new = call(caller.grind(job("new", Work::Wait(0))).deadline(PATIENCE));
+    let second = site.worker("second").await;
+    assert_eq!(new.await.unwrap().unwrap().worker, "second");
+    assert_eq!(site.story("stays"), ["first Start 1"]);
+    assert_eq!(
+        site.ledger.entries().iter().filter(|it| it.job == "new" && it.step == Step::Start).count(),
+        1
+    );
+    site.ledger.open_gate();
+    assert_eq!(stays.await.unwrap().unwrap().worker, "first");
+    drains.await.unwrap();
+    assert_eq!(second.stats().runs, 1);
+}

@@ -1,0 +1,155 @@
+//! The services that the worker's tests run, in the test's process and in worker processes: a handler does what its
+//! job says and writes every start and end into the ledger, a file that knows nothing of NATS.
+
+use std::{future::pending, time::Duration};
+
+use requite::prelude::*;
+
+use super::ledger::{Ledger, Run};
+
+/// A request: what the handler is to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    /// The name under which the ledger knows it.
+    pub(crate) name: String,
+    /// What to do.
+    pub(crate) work: Work,
+}
+
+/// What a handler does.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum Work {
+    /// Awaits for so many milliseconds.
+    Wait(u64),
+    /// Blocks its thread for so many milliseconds.
+    Block(u64),
+    /// Awaits until the test opens the gate, then blocks its thread for so many milliseconds.
+    GateThenBlock(u64),
+    /// Awaits until the test opens the gate.
+    Gate,
+    /// Awaits for ever.
+    Hang,
+    /// Panics.
+    Panic,
+    /// Answers with so many bytes.
+    Bytes(usize),
+    /// Fails so that it may be tried again, in every attempt up to this one.
+    FailUpTo(u32),
+    /// Fails for good.
+    Refuse,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Flour {
+    /// The worker whose answer it is.
+    pub(crate) worker: String,
+    /// Its attempt.
+    pub(crate) attempt: u32,
+    /// As many bytes as the job asked for.
+    pub(crate) bytes: String,
+}
+
+/// Why there is no flour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, CallError)]
+pub(crate) enum MillError {
+    /// Worth another try.
+    #[error("no wind")]
+    #[retry(after = "1s")]
+    NoWind,
+    /// Not worth another try.
+    #[error("no grain")]
+    NoGrain,
+}
+
+/// A service with one method for every kind of option.
+pub(crate) struct Mill {
+    /// The name under which the ledger knows this worker.
+    pub(crate) worker: String,
+    /// Where the runs are written down.
+    pub(crate) ledger: Ledger,
+}
+
+#[service(name = "mill")]
+impl Mill {
+    /// The shortest lease, many at once.
+    #[handler(lease = "6s", concurrency = 200, attempts = 3)]
+    async fn grind(&self, cx: &Context, job: Job) -> Result<Flour, MillError> {
+        work(&self.ledger, &self.worker, cx, job).await
+    }
+
+    /// Never started twice.
+    #[handler(lease = "6s", once)]
+    async fn once(&self, cx: &Context, job: Job) -> Result<Flour, MillError> {
+        work(&self.ledger, &self.worker, cx, job).await
+    }
+
+    /// With a fencing token.
+    #[handler(lease = "6s", fenced, attempts = 5)]
+    async fn fenced(&self, cx: &Context, job: Job) -> Result<Flour, MillError> {
+        work(&self.ledger, &self.worker, cx, job).await
+    }
+
+    /// Ended after two seconds.
+    #[handler(lease = "6s", max_run = "2s")]
+    async fn capped(&self, cx: &Context, job: Job) -> Result<Flour, MillError> {
+        work(&self.ledger, &self.worker, cx, job).await
+    }
+
+    /// The default lease.
+    #[handler]
+    async fn patient(&self, cx: &Context, job: Job) -> Result<Flour, MillError> {
+        work(&self.ledger, &self.worker, cx, job).await
+    }
+
+    /// One at a time, and its answers are kept for a minute only.
+    #[handler(lease = "6s", concurrency = 1, retention = "60s")]
+    async fn narrow(&self, cx: &Context, job: Job) -> Result<Flour, MillError> {
+        work(&self.ledger, &self.worker, cx, job).await
+    }
+}
+
+/// A service with the shortest lease that replicated streams allow.
+pub(crate) struct Silo {
+    /// The name under which the ledger knows this worker.
+    pub(crate) worker: String,
+    /// Where the runs are written down.
+    pub(crate) ledger: Ledger,
+}
+
+#[service(name = "silo")]
+impl Silo {
+    /// Keeps what it is given.
+    #[handler(lease = "20s", concurrency = 32)]
+    async fn store(&self, cx: &Context, job: Job) -> Result<Flour, MillError> {
+        work(&self.ledger, &self.worker, cx, job).await
+    }
+}
+
+async fn work(ledger: &Ledger, worker: &str, cx: &Context, job: Job) -> Result<Flour, MillError> {
+    let run = Run::begin(ledger, worker, cx, &job.name);
+    let mut bytes = String::new();
+    match job.work {
+        Work::Wait(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
+        Work::Block(millis) => std::thread::sleep(Duration::from_millis(millis)),
+        Work::GateThenBlock(millis) => {
+            ledger.gate().await;
+            std::thread::sleep(Duration::from_millis(millis));
+        }
+        Work::Gate => ledger.gate().await,
+        Work::Hang => pending().await,
+        Work::Panic => panic!("the millstone broke"),
+        Work::Bytes(count) => bytes = "x".repeat(count),
+        Work::FailUpTo(last) if cx.attempt() <= last => {
+            run.end();
+            return Err(MillError::NoWind);
+        }
+        Work::FailUpTo(_) => {}
+        Work::Refuse => {
+            run.end();
+            return Err(MillError::NoGrain);
+        }
+    }
+    run.end();
+    Ok(Flour { worker: worker.to_owned(), attempt: cx.attempt(), bytes })
+}
