@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_nats::{
-    Client, ConnectErrorKind, Request, StatusCode, client::PublishErrorKind, client::RequestErrorKind,
+    ConnectErrorKind, Request, StatusCode, client::PublishErrorKind, client::RequestErrorKind,
 };
 use futures_util::StreamExt;
 use tokio::sync::broadcast;
@@ -17,7 +17,7 @@ pub(crate) mod clock;
 pub(crate) mod headers;
 mod options;
 
-pub(crate) use async_nats::Subject;
+pub(crate) use async_nats::{Client as NatsClient, Subject};
 pub(crate) use options::{Secret, Settings};
 
 use headers::Headers;
@@ -28,7 +28,7 @@ const EVENT_BACKLOG: usize = 256;
 /// A connection to nats-server.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
-    client: Client,
+    client: NatsClient,
     events: broadcast::Sender<Event>,
     settings: Arc<Settings>,
 }
@@ -63,7 +63,7 @@ impl Connection {
     }
 
     /// The client underneath, for users who share the connection.
-    pub(crate) fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &NatsClient {
         &self.client
     }
 
