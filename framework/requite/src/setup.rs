@@ -60,9 +60,9 @@ impl Default for StreamLimits {
         Self {
             replicas: 1,
             queued_requests: 1_000_000,
-            queued_bytes: 1 << 30,
-            record_bytes: 2 << 30,
-            dead_letter_bytes: 256 << 20,
+            queued_bytes: 512 << 20,
+            record_bytes: 1 << 30,
+            dead_letter_bytes: 64 << 20,
         }
     }
 }

@@ -1,5 +1,34 @@
 //! Requite itself: the same echo through the crate's public API.
-//!
-//! This path joins the table with the crate's caller and worker. It implements [`Path`](crate::path::Path) as
-//! [`ByHand`](crate::by_hand::ByHand) does (`set_up` connects two clients and starts one worker with 1,000 slots,
-//! `call` makes one unkeyed call) and is listed in [`Variant`](crate::variant::Variant).
+
+use ::requite::{RunningServer, prelude::*};
+use anyhow::Result;
+
+use crate::path::{Echo, Path};
+use crate::server::NatsServer;
+
+struct Service;
+
+#[service(name = "bench")]
+impl Service {
+    #[handler(concurrency = 1000)]
+    async fn echo(&self, echo: Echo) -> Echo {
+        echo
+    }
+}
+
+/// A client and a server on connections of their own.
+pub(crate) struct Requite {
+    client: ServiceClient,
+    _server: RunningServer,
+}
+
+impl Path for Requite {
+    async fn set_up(server: &NatsServer) -> Result<Requite> {
+        let running = Server::connect(&server.url()).await?.serve(Service).start().await?;
+        Ok(Requite { client: ServiceClient::connect(&server.url()).await?, _server: running })
+    }
+
+    async fn call(&self, echo: Echo) -> Result<Echo> {
+        Ok(self.client.echo(echo).await?)
+    }
+}

@@ -7,15 +7,17 @@ use anyhow::Result;
 use crate::by_hand::ByHand;
 use crate::core_nats::CoreNats;
 use crate::load::{self, Measurement};
+use crate::requite::Requite;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Variant {
     Core,
     ByHand,
+    Requite,
 }
 
 impl Variant {
-    pub(crate) const ALL: [Variant; 2] = [Variant::Core, Variant::ByHand];
+    pub(crate) const ALL: [Variant; 3] = [Variant::Core, Variant::ByHand, Variant::Requite];
 
     /// What every other path is compared with.
     pub(crate) const REFERENCE: Variant = Variant::ByHand;
@@ -25,6 +27,7 @@ impl Variant {
         match self {
             Variant::Core => "core",
             Variant::ByHand => "by-hand",
+            Variant::Requite => "requite",
         }
     }
 
@@ -32,6 +35,7 @@ impl Variant {
         match self {
             Variant::Core => load::measure::<CoreNats>(callers, window),
             Variant::ByHand => load::measure::<ByHand>(callers, window),
+            Variant::Requite => load::measure::<Requite>(callers, window),
         }
     }
 
@@ -39,6 +43,7 @@ impl Variant {
         match self {
             Variant::Core => load::make_calls::<CoreNats>(callers, calls),
             Variant::ByHand => load::make_calls::<ByHand>(callers, calls),
+            Variant::Requite => load::make_calls::<Requite>(callers, calls),
         }
     }
 }

@@ -64,7 +64,7 @@ fn records(secret: &str) -> Value {
         "discard": "new",
         "max_msgs_per_subject": 1,
         "max_msgs": 8_000_000,
-        "max_bytes": 1_u64 << 32,
+        "max_bytes": 1 << 30,
         "allow_direct": true,
         "allow_msg_ttl": true,
         "subject_transform": { "src": format!("rq.put.{secret}.>"), "dest": "rq.>" },

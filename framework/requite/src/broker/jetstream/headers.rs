@@ -66,4 +66,14 @@ impl Headers {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.as_ref().is_none_or(HeaderMap::is_empty)
     }
+
+    /// The bytes that the headers take on the wire.
+    pub(super) fn size(&self) -> usize {
+        const FIRST_LINE_AND_LAST: usize = "NATS/1.0\r\n\r\n".len();
+        const SEPARATORS: usize = ": \r\n".len();
+        let lines = self
+            .iter()
+            .flat_map(|(name, values)| values.into_iter().map(move |value| name.len() + value.len()));
+        lines.map(|line| line + SEPARATORS).sum::<usize>() + FIRST_LINE_AND_LAST
+    }
 }

@@ -4,9 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::{
-    ConnectErrorKind, Request, StatusCode, client::PublishErrorKind, client::RequestErrorKind,
-};
+use async_nats::{ConnectErrorKind, StatusCode, message::OutboundMessage};
 use futures_util::StreamExt;
 use tokio::sync::broadcast;
 
@@ -16,12 +14,18 @@ use crate::{ConnectError, protocol::time::Moment};
 pub(crate) mod clock;
 pub(crate) mod headers;
 mod options;
+mod outbox;
+mod replies;
 
 pub(crate) use async_nats::{Client as NatsClient, Subject};
 pub(crate) use options::{Secret, Settings};
 
 use headers::Headers;
+use outbox::Outbox;
+use replies::Replies;
 
+/// Headers of ours are smaller; only what comes near the limit is measured.
+const LARGEST_HEADERS: usize = 16 * 1024;
 /// Events that a slow listener may lag behind before it misses some; it then treats itself as reconnected.
 const EVENT_BACKLOG: usize = 256;
 
@@ -29,6 +33,8 @@ const EVENT_BACKLOG: usize = 256;
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     client: NatsClient,
+    outbox: Arc<Outbox>,
+    replies: Arc<Replies>,
     events: broadcast::Sender<Event>,
     settings: Arc<Settings>,
 }
@@ -59,7 +65,12 @@ impl Connection {
                 _ => ConnectError::Unreachable { server, text: error.to_string() },
             }
         })?;
-        Ok(Self { client, events, settings })
+        let inbox = client.new_inbox();
+        let answers = client.subscribe(format!("{inbox}.*")).await.map_err(|error| {
+            ConnectError::Unreachable { server: settings.shown(), text: error.to_string() }
+        })?;
+        let outbox = Arc::new(Outbox::start(client.clone()));
+        Ok(Self { outbox, replies: Replies::start(inbox, answers), client, events, settings })
     }
 
     /// The client underneath, for users who share the connection.
@@ -67,46 +78,41 @@ impl Connection {
         &self.client
     }
 
-    fn send_error(&self, kind: PublishErrorKind) -> SendError {
-        match kind {
-            PublishErrorKind::MaxPayloadExceeded => SendError::TooLarge { max: self.client.max_payload() },
-            _ => SendError::Closed,
+    /// Checked here, because what is too large is refused by the server by closing the connection.
+    fn check_size(&self, message: &Outgoing) -> Result<(), SendError> {
+        let max = self.client.max_payload();
+        let size = message.payload.len();
+        if size + LARGEST_HEADERS > max && size + message.headers.size() > max {
+            return Err(SendError::TooLarge { max });
         }
+        Ok(())
+    }
+
+    async fn send(&self, message: Outgoing, reply: Option<String>) -> Result<(), SendError> {
+        self.check_size(&message)?;
+        let Outgoing { subject, headers, payload, .. } = message;
+        let (reply, headers) = (reply.map(Subject::from), headers.into_nats());
+        self.outbox.publish(OutboundMessage { subject: subject.into(), payload, reply, headers }).await;
+        Ok(())
     }
 }
 
 impl Broker for Connection {
     type Subscription = Inbox;
 
-    async fn publish(&self, message: Outgoing) -> Result<(), SendError> {
-        let Outgoing { subject, reply, headers, payload } = message;
-        let sent = match (reply, headers.into_nats()) {
-            (Some(reply), Some(headers)) => {
-                self.client.publish_with_reply_and_headers(subject, reply, headers, payload).await
-            }
-            (Some(reply), None) => self.client.publish_with_reply(subject, reply, payload).await,
-            (None, Some(headers)) => self.client.publish_with_headers(subject, headers, payload).await,
-            (None, None) => self.client.publish(subject, payload).await,
-        };
-        sent.map_err(|error| self.send_error(error.kind()))
+    async fn publish(&self, mut message: Outgoing) -> Result<(), SendError> {
+        let reply = message.reply.take();
+        self.send(message, reply).await
     }
 
     async fn request(&self, message: Outgoing, within: Duration) -> Result<Message, SendError> {
-        let mut request = Request::new().payload(message.payload).timeout(Some(within));
-        if let Some(headers) = message.headers.into_nats() {
-            request = request.headers(headers);
+        let (pending, reply) = self.replies.expect(within);
+        self.send(message, Some(reply)).await?;
+        let answer = pending.answer().await.ok_or(SendError::TimedOut)?;
+        if answer.status == Some(StatusCode::NO_RESPONDERS) && answer.payload.is_empty() {
+            return Err(SendError::NoResponders);
         }
-        match self.client.send_request(message.subject, request).await {
-            Ok(message) => Ok(from_nats(message)),
-            Err(error) => Err(match error.kind() {
-                RequestErrorKind::NoResponders => SendError::NoResponders,
-                RequestErrorKind::TimedOut => SendError::TimedOut,
-                RequestErrorKind::MaxPayloadExceeded => {
-                    SendError::TooLarge { max: self.client.max_payload() }
-                }
-                _ => SendError::Closed,
-            }),
-        }
+        Ok(from_nats(answer))
     }
 
     async fn subscribe(&self, subject: String) -> Result<Inbox, SendError> {

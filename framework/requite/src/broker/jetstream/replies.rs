@@ -1,0 +1,136 @@
+//! Answers to requests, by the number in their reply subject: one subscription for all, and one clock that gives up on
+//! what takes too long.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_nats::{Message, Subscriber};
+use futures_util::StreamExt;
+use tokio::{sync::oneshot, time::Instant};
+
+/// Between two looks for what took too long: the exactness of a request's time limit.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Requests that wait for their answers.
+#[derive(Debug)]
+pub(super) struct Replies {
+    prefix: String,
+    next: AtomicU64,
+    waiting: Mutex<Waiting>,
+}
+
+type Waiting = HashMap<u64, Entry, BuildHasherDefault<Counted>>;
+
+#[derive(Debug)]
+struct Entry {
+    answer: oneshot::Sender<Message>,
+    until: Instant,
+}
+
+/// A request that waits; forgotten when dropped.
+pub(super) struct Pending<'a> {
+    replies: &'a Replies,
+    number: u64,
+    answer: oneshot::Receiver<Message>,
+}
+
+impl Replies {
+    /// Hears `<prefix>.*` through `answers` and hands each to its request.
+    pub(super) fn start(prefix: String, answers: Subscriber) -> Arc<Self> {
+        let prefix = format!("{prefix}.");
+        let replies = Arc::new(Self { prefix, next: AtomicU64::new(0), waiting: Mutex::default() });
+        tokio::spawn(hear(Arc::downgrade(&replies), answers));
+        tokio::spawn(give_up(Arc::downgrade(&replies)));
+        replies
+    }
+
+    /// Expects one answer; its subject is in the second part.
+    pub(super) fn expect(&self, within: Duration) -> (Pending<'_>, String) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (answer, receiver) = oneshot::channel();
+        let entry = Entry { answer, until: Instant::now() + within };
+        self.waiting.lock().expect("nobody panics with the replies in hand").insert(number, entry);
+        (Pending { replies: self, number, answer: receiver }, numbered(&self.prefix, number))
+    }
+
+    fn take(&self, number: u64) -> Option<Entry> {
+        self.waiting.lock().expect("nobody panics with the replies in hand").remove(&number)
+    }
+}
+
+impl Pending<'_> {
+    /// The answer, or nothing if it took too long.
+    pub(super) async fn answer(mut self) -> Option<Message> {
+        (&mut self.answer).await.ok()
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.replies.take(self.number);
+    }
+}
+
+/// One allocation for prefix and number together.
+fn numbered(prefix: &str, number: u64) -> String {
+    use std::fmt::Write;
+    let mut text = String::with_capacity(prefix.len() + 20);
+    text.push_str(prefix);
+    write!(text, "{number}").expect("a string takes everything");
+    text
+}
+
+async fn hear(replies: Weak<Replies>, mut answers: Subscriber) {
+    while let Some(message) = answers.next().await {
+        let Some(replies) = replies.upgrade() else {
+            return;
+        };
+        let number = message.subject.strip_prefix(&*replies.prefix).and_then(|number| number.parse().ok());
+        if let Some(entry) = number.and_then(|number| replies.take(number)) {
+            // Fails if nobody waits any more, which nobody misses.
+            let _ = entry.answer.send(message);
+        }
+    }
+}
+
+async fn give_up(replies: Weak<Replies>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let Some(replies) = replies.upgrade() else {
+            return;
+        };
+        let now = Instant::now();
+        // Dropping an entry is the answer "too long".
+        replies
+            .waiting
+            .lock()
+            .expect("nobody panics with the replies in hand")
+            .retain(|_, entry| now < entry.until);
+    }
+}
+
+/// Hashes numbers that we counted ourselves, which need no protection against chosen keys.
+#[derive(Default)]
+struct Counted(u64);
+
+impl Hasher for Counted {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // The table takes its buckets from the low bits and its tags from the high ones: multiplying fills both.
+        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only numbers are hashed")
+    }
+}

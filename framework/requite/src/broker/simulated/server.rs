@@ -1,0 +1,229 @@
+//! The simulated server: routes what arrives, lets JetStream act when its time has come, dies and starts again.
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::{
+    api::JetStream,
+    network::{Due, Frame, LinkId, Network, Parcel, Seen},
+    stream::Publish,
+    turn::{Kind, Sent, Turn},
+};
+use crate::{
+    broker::{Event, Headers, Message, Outgoing},
+    wire::{header, jetstream::nanos},
+};
+
+/// The server's clock when the simulation begins: 2026-01-01.
+const BEGIN: u64 = 1_767_225_600_000_000_000;
+const SECOND: u64 = 1_000_000_000;
+/// Clients come back one after the other within this time after a start.
+const RECONNECT_WITHIN: u64 = 20_000_000;
+
+/// The server and the network around it.
+pub(super) struct Server {
+    pub(super) network: Network,
+    pub(super) jetstream: JetStream,
+    pub(super) quorum: bool,
+    outbox: VecDeque<Sent>,
+    /// Nanoseconds since the simulation began.
+    now: u64,
+    /// What to add to `now` for the server's clock: its fraction of a second differs by seed, because stamps are cut.
+    begin: u64,
+    starts: u64,
+    /// While it is down: until when its consumers' states had been written.
+    written_until: Option<u64>,
+}
+
+impl Server {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut network = Network::new(seed);
+        let begin = BEGIN + network.random.below(SECOND);
+        Self {
+            network,
+            jetstream: JetStream::default(),
+            quorum: true,
+            outbox: VecDeque::new(),
+            now: 0,
+            begin,
+            starts: 1,
+            written_until: None,
+        }
+    }
+
+    /// New after every start.
+    pub(super) fn id(&self) -> String {
+        format!("SIMULATED{}", self.starts)
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.written_until.is_none()
+    }
+
+    /// The server's clock at a time of the simulation.
+    pub(super) fn clock(&self, at: u64) -> u64 {
+        self.begin + at
+    }
+
+    /// Lets everything happen that is due until `until`; returns when the next thing is.
+    pub(super) fn run(&mut self, until: u64) -> Option<u64> {
+        loop {
+            let (event, wake) = (self.network.next_at(), self.next_wake());
+            let next = event.into_iter().chain(wake).min();
+            let Some(at) = next.filter(|at| *at <= until) else {
+                self.now = self.now.max(until);
+                return next;
+            };
+            self.now = self.now.max(at);
+            if wake.is_some_and(|wake| event.is_none_or(|event| wake < event)) {
+                self.with_turn(JetStream::wake);
+                self.post();
+            } else if let Some(due) = self.network.next_due()
+                && let Some(due) = self.network.admit(due, self.now)
+            {
+                self.handle(due);
+            }
+        }
+    }
+
+    fn next_wake(&self) -> Option<u64> {
+        if !self.is_running() {
+            return None;
+        }
+        self.jetstream.next_wake().map(|at| at.saturating_sub(self.begin))
+    }
+
+    fn with_turn<T>(&mut self, act: impl FnOnce(&mut JetStream, &mut Turn<'_>) -> T) -> T {
+        let mut turn = Turn {
+            now: self.begin + self.now,
+            quorum: self.quorum,
+            network: &self.network,
+            outbox: &mut self.outbox,
+        };
+        act(&mut self.jetstream, &mut turn)
+    }
+
+    pub(super) fn handle(&mut self, due: Due) {
+        match due {
+            Due::Arrive { link, epoch: None, frame } if !self.is_running() => {
+                // A copy that hangs in the network finds no server yet.
+                self.network.schedule(self.now + SECOND, Due::Arrive { link, epoch: None, frame });
+            }
+            Due::Arrive { link, frame, .. } => match frame {
+                Frame::Publish(message) => self.publish(link, &message),
+                Frame::Subscribe(id, pattern) => self.network.listen(link, id, Some(pattern)),
+                Frame::Unsubscribe(id) => self.network.listen(link, id, None),
+            },
+            Due::Deliver { link, subscription, message, .. } => {
+                self.network.deliver(link, subscription, *message);
+            }
+            Due::Reconnect { link } => {
+                if self.is_running() {
+                    self.network.reconnect(link, &self.id(), self.now);
+                }
+            }
+            Due::Start => self.start(),
+        }
+    }
+
+    /// A client's message: to whoever listens, and into JetStream; also if JetStream then refuses it.
+    fn publish(&mut self, link: LinkId, message: &Outgoing) {
+        let subject = message.subject.as_str();
+        let denied = self.network.links.get(&link).map(|it| self.network.faults.denies(&it.name, subject));
+        if denied == Some(true) {
+            self.network.note(self.now, link, Seen::Denied, subject);
+            return self.report(link, Event::Denied { subject: subject.to_owned() });
+        }
+        self.network.note(self.now, link, Seen::Published, subject);
+        let shown = Message {
+            subject: subject.into(),
+            reply: message.reply.as_deref().map(Into::into),
+            headers: message.headers.clone(),
+            status: None,
+            description: None,
+            payload: message.payload.clone(),
+        };
+        let parcel = Parcel { to: subject, message: shown, kind: Kind::Core };
+        let heard = self.network.fan_out(&parcel, self.now);
+        let publish = Publish {
+            subject,
+            reply: message.reply.as_deref(),
+            headers: &message.headers,
+            payload: &message.payload,
+        };
+        let taken = self.with_turn(|jetstream, turn| jetstream.take(&publish, turn));
+        if let Some(reply) = message.reply.as_deref().filter(|_| !heard && !taken) {
+            let sent =
+                Sent::status(reply, 503, "").headers(Headers::default().with(header::SUBJECT, subject));
+            self.network.send_to(link, &parcel_of(&sent), self.now);
+        }
+        self.post();
+    }
+
+    /// Sends what JetStream had to say. Streams capture that too, which is why nobody may choose reply subjects
+    /// freely.
+    fn post(&mut self) {
+        while let Some(sent) = self.outbox.pop_front() {
+            self.network.fan_out(&parcel_of(&sent), self.now);
+            if sent.status.is_none() {
+                let Sent { to, headers, payload, .. } = &sent;
+                let publish = Publish { subject: to, reply: None, headers, payload };
+                self.with_turn(|jetstream, turn| jetstream.capture(&publish, turn));
+            }
+        }
+    }
+
+    pub(super) fn report(&self, link: LinkId, event: Event) {
+        if let Some(link) = self.network.links.get(&link) {
+            // Nobody listening is no error.
+            let _ = link.events.send(event);
+        }
+    }
+
+    /// Breaks a connection for a while.
+    pub(super) fn disconnect(&mut self, link: LinkId, span: Duration) {
+        let back = self.now + nanos(span);
+        self.network.cut(link);
+        if let Some(link) = self.network.links.get_mut(&link) {
+            link.down_until = back;
+        }
+        self.network.schedule(back, Due::Reconnect { link });
+    }
+
+    /// Kills the server: its consumers find the states that were written until `lost` ago.
+    pub(super) fn stop(&mut self, lost: Duration, pause: Duration) {
+        for link in self.network.links.keys().copied().collect::<Vec<_>>() {
+            self.network.cut(link);
+        }
+        if self.is_running() {
+            self.written_until = Some(self.clock(self.now).saturating_sub(nanos(lost)));
+            self.network.schedule(self.now + nanos(pause), Due::Start);
+        }
+    }
+
+    fn start(&mut self) {
+        let Some(written_until) = self.written_until.take() else { return };
+        self.starts += 1;
+        let now = self.clock(self.now);
+        let random = &mut self.network.random;
+        for stream in self.jetstream.streams.values_mut() {
+            stream.restart(written_until, now, || SECOND / 2 + random.below(SECOND));
+        }
+        for link in self.network.links.keys().copied().collect::<Vec<_>>() {
+            let at = self.now + self.network.random.below(RECONNECT_WITHIN);
+            self.network.schedule(at, Due::Reconnect { link });
+        }
+    }
+}
+
+fn parcel_of(sent: &Sent) -> Parcel<'_> {
+    let (status, description) = sent.status.clone().unzip();
+    let message = Message {
+        subject: sent.shown.as_deref().unwrap_or(&sent.to).into(),
+        reply: sent.reply.as_deref().map(Into::into),
+        headers: sent.headers.clone(),
+        status,
+        description: description.filter(|text| !text.is_empty()),
+        payload: sent.payload.clone(),
+    };
+    Parcel { to: &sent.to, message, kind: sent.kind }
+}

@@ -1,0 +1,186 @@
+//! The handle on a simulated server: makes things go wrong, and shows what passed and what is stored.
+//!
+//! Faults name connections by the name they were opened with; several of one name are struck together.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::{
+    Connection, Passage, Seen, Stored, World, drive,
+    faults::{Latency, Losing},
+    network::LinkId,
+    pattern::matches,
+    server::Server,
+};
+use crate::{ConnectError, broker::Event};
+
+/// A simulated server; ends with its last handle and connection.
+#[derive(Clone)]
+pub(crate) struct Simulation {
+    world: Arc<World>,
+}
+
+impl Simulation {
+    /// Starts a server. The same seed gives the same run on a paused clock.
+    pub(crate) fn new(seed: u64) -> Self {
+        let changed = Arc::new(Notify::new());
+        let server = Server::new(seed).into();
+        let world = Arc::new(World { server, begin: Instant::now(), changed: Arc::clone(&changed) });
+        tokio::spawn(drive(Arc::downgrade(&world), changed));
+        Self { world }
+    }
+
+    /// # Errors
+    ///
+    /// The server is down.
+    pub(crate) fn connect(&self, name: &str) -> Result<Connection, ConnectError> {
+        Connection::open(Arc::clone(&self.world), name, None)
+    }
+
+    fn strike(&self, name: &str, mut act: impl FnMut(&mut Server, LinkId)) {
+        self.world.act(|server, _| {
+            for link in server.network.named(name) {
+                act(server, link);
+            }
+        });
+    }
+
+    /// Breaks a connection. Meanwhile its publishes wait, and messages to it are lost, answers included.
+    pub(crate) fn disconnect(&self, name: &str, span: Duration) {
+        self.strike(name, |server, link| server.disconnect(link, span));
+    }
+
+    /// Ends a connection for good.
+    pub(crate) fn close(&self, name: &str) {
+        self.strike(name, |server, link| server.network.close(link));
+    }
+
+    /// Stops a connection as a stopped process does: it stays connected, but nothing comes or goes until the thaw.
+    pub(crate) fn freeze(&self, name: &str) {
+        self.strike(name, |server, link| {
+            if let Some(link) = server.network.links.get_mut(&link) {
+                link.frozen = true;
+            }
+        });
+    }
+
+    /// Ends a freeze: what waited passes at once, in order.
+    pub(crate) fn thaw(&self, name: &str) {
+        self.strike(name, |server, link| {
+            for due in server.network.thaw(link) {
+                server.handle(due);
+            }
+        });
+    }
+
+    /// Reports an event that nothing here causes, such as [`Event::Overrun`].
+    pub(crate) fn report(&self, name: &str, event: Event) {
+        self.strike(name, |server, link| server.report(link, event.clone()));
+    }
+
+    /// How long messages of a connection travel from now on; connections made from it inherit that.
+    pub(crate) fn latency(&self, name: &str, fixed: Duration, jitter: Duration) {
+        self.strike(name, |server, link| {
+            if let Some(link) = server.network.links.get_mut(&link) {
+                link.latency = Latency { fixed, jitter };
+            }
+        });
+    }
+
+    /// How long messages travel on connections that are opened from now on.
+    pub(crate) fn default_latency(&self, fixed: Duration, jitter: Duration) {
+        self.world.act(|server, _| server.network.latency = Latency { fixed, jitter });
+    }
+
+    fn lose(&self, losing: Losing, count: usize) {
+        self.world.act(|server, _| server.network.faults.lose(losing, count));
+    }
+
+    /// Loses the next answers to publishes into streams; the messages are stored.
+    pub(crate) fn lose_pub_acks(&self, name: &str, count: usize) {
+        self.lose(Losing::PubAcks(name.into()), count);
+    }
+
+    /// Loses the next answers to requests.
+    pub(crate) fn lose_answers(&self, name: &str, count: usize) {
+        self.lose(Losing::Answers(name.into()), count);
+    }
+
+    /// Loses the next messages to anybody that are shown under a subject of the pattern: pushes, deliveries, signals.
+    pub(crate) fn lose_messages(&self, pattern: &str, count: usize) {
+        self.lose(Losing::Subject(pattern.into()), count);
+    }
+
+    /// The next publishes on subjects of the pattern hang in the network and arrive later, also if the connection is
+    /// gone by then.
+    pub(crate) fn hang_publishes(&self, pattern: &str, count: usize, span: Duration) {
+        self.world.act(|server, _| server.network.faults.hang(pattern, count, span));
+    }
+
+    /// Refuses publishes on subjects of the pattern, by one connection or by all.
+    pub(crate) fn deny(&self, name: Option<&str>, pattern: &str) {
+        self.world.act(|server, _| server.network.faults.deny(name, pattern));
+    }
+
+    /// Ends every loss, delay of publishes and denial.
+    pub(crate) fn end_faults(&self) {
+        self.world.act(|server, _| server.network.faults.end());
+    }
+
+    /// A leader without its followers answers heartbeats, NAKs and reads, but commits nothing: publishes and acks get
+    /// no answer and are gone, nothing is delivered.
+    pub(crate) fn quorum(&self, quorum: bool) {
+        self.world.act(|server, _| server.quorum = quorum);
+    }
+
+    /// Kills the server. Deliveries and acks of the last `lost_consumer_state` (really up to 100 ms, at most 2 s) are
+    /// forgotten; messages that acks removed stay removed. It starts again after `pause`.
+    pub(crate) fn kill(&self, lost_consumer_state: Duration, pause: Duration) {
+        self.world.act(|server, _| server.stop(lost_consumer_state, pause));
+    }
+
+    /// Stops the server in good order and starts it again after `pause`.
+    pub(crate) fn restart(&self, pause: Duration) {
+        self.kill(Duration::ZERO, pause);
+    }
+
+    /// The server's clock, in nanoseconds since 1970.
+    pub(crate) fn server_time(&self) -> u64 {
+        self.world.act(|server, now| server.clock(now))
+    }
+
+    /// What a stream holds, in order; nothing if there is no such stream.
+    pub(crate) fn stored(&self, stream: &str) -> Vec<Stored> {
+        self.world.act(|server, _| {
+            let stream = server.jetstream.streams.get(stream);
+            stream.map(|it| it.store.iter().cloned().collect()).unwrap_or_default()
+        })
+    }
+
+    /// How often a consumer delivered each message, by stream sequence; restarts do not reset it.
+    pub(crate) fn deliveries(&self, stream: &str, consumer: &str) -> BTreeMap<u64, u64> {
+        self.world.act(|server, _| {
+            let consumer = server.jetstream.streams.get(stream).and_then(|it| it.consumers.get(consumer));
+            consumer.map(|it| it.deliveries().clone()).unwrap_or_default()
+        })
+    }
+
+    /// How many deliveries of a consumer were not the first of their message.
+    pub(crate) fn redeliveries(&self, stream: &str, consumer: &str) -> u64 {
+        self.deliveries(stream, consumer).values().map(|count| count - 1).sum()
+    }
+
+    /// Everything that passed, in order; the newest 200,000 entries.
+    pub(crate) fn log(&self) -> Vec<Passage> {
+        self.world.act(|server, _| server.network.log.iter().cloned().collect())
+    }
+
+    /// How many entries of the log fit.
+    pub(crate) fn count(&self, pattern: &str, seen: Seen) -> usize {
+        self.world.act(|server, _| {
+            let log = server.network.log.iter();
+            log.filter(|it| it.seen == seen && matches(pattern, &it.subject)).count()
+        })
+    }
+}
