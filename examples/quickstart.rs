@@ -73,6 +73,8 @@ async fn main() -> anyhow::Result<()> {
     clock.print(format!("all {hung_up} who hung up asked again and got the same receipt"));
     let (stats, sends) = (server.stats(), sends.load(Ordering::Relaxed));
     let (runs, heartbeats, redeliveries) = (stats.runs, stats.heartbeats, stats.redeliveries);
-    println!("runs={runs} sends={sends} answers={answers} heartbeats={heartbeats} redeliveries={redeliveries}");
+    println!(
+        "runs={runs} sends={sends} answers={answers} heartbeats={heartbeats} redeliveries={redeliveries}"
+    );
     Ok(())
 }

@@ -41,7 +41,10 @@ fn quickstart_runs_once_and_answers_every_send() {
     // The numbers are those of what was shown before.
     assert_eq!(count(&text, "sends the request"), numbers["sends"], "{text}");
     assert_eq!(count(&text, "lost patience") + 1, numbers["sends"], "{text}");
-    assert!(count(&text, "  accepted") == numbers["sends"] && count(&text, "started, attempt 1") >= 1, "{text}");
+    assert!(
+        count(&text, "  accepted") == numbers["sends"] && count(&text, "started, attempt 1") >= 1,
+        "{text}"
+    );
     assert!(text.contains("receipt: 4200 cents, charged in attempt 1"), "{text}");
     assert!(text.trim_end().lines().last().is_some_and(|line| line.starts_with("runs=1 sends=")), "{text}");
 }
