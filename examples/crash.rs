@@ -28,7 +28,8 @@ async fn main() -> anyhow::Result<()> {
         let running = Server::from_env().await?.serve(Mill).start().await?;
         println!("worker {} serves", std::process::id());
         std::future::pending::<()>().await;
-        return Ok(running.shutdown().await);
+        running.shutdown().await;
+        return Ok(());
     }
     let nats = Nats::from_env().await?;
     let clock = Clock::start();

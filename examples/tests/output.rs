@@ -5,13 +5,18 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// What an example prints. It starts its own nats-server, whatever the environment says.
+use requite_test::{NatsServer, ServerBinary};
+
+/// What an example prints when it starts its own nats-server.
 fn output(program: &str) -> String {
-    let done = Command::new(program)
-        .env_remove("NATS_URL")
-        .stderr(Stdio::inherit())
-        .output()
-        .expect("the example can be started");
+    output_on(program, "")
+}
+
+/// What an example prints on the server at `url`, whatever the environment says.
+fn output_on(program: &str, url: &str) -> String {
+    let mut command = Command::new(program);
+    let done =
+        command.env("NATS_URL", url).stderr(Stdio::inherit()).output().expect("the example can be started");
     let text = String::from_utf8(done.stdout).expect("examples print text");
     assert!(done.status.success(), "{program} ended with {}:\n{text}", done.status);
     text
@@ -92,4 +97,24 @@ fn blocked_thread_keeps_its_request_for_four_leases() {
     assert!((16..=27).contains(&numbers["heartbeats"]), "{text}");
     assert!(numbers["blocked"] >= 1, "{text}");
     assert!(text.contains("12 boxes packed in attempt 1"), "{text}");
+}
+
+#[tokio::test]
+async fn examples_take_the_server_that_nats_url_names() {
+    let server = NatsServer::start().await.unwrap();
+    let url = server.url();
+    let text = tokio::task::spawn_blocking(move || output_on(env!("CARGO_BIN_EXE_typed_contract"), &url));
+    let text = text.await.unwrap();
+    assert!(text.starts_with(&format!("nats-server at {}, as NATS_URL says", server.url())), "{text}");
+    assert!(text.contains("opened account 1"), "{text}");
+}
+
+#[test]
+fn nats_server_takes_the_configuration_of_this_repository() {
+    let server = ServerBinary::find().unwrap();
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    // `-t` reads the file, says what it thinks of it, and starts nothing.
+    let read =
+        Command::new(server.path()).args(["-c", "nats.conf", "-t"]).current_dir(root).output().unwrap();
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
 }
