@@ -13,8 +13,6 @@ pub(crate) struct ServiceSubjects {
 
 /// The token of the setup message's caller: starts with `-`, so no caller can have it.
 pub(crate) const SETUP: &str = "-setup";
-/// The token of the method that cancels; no method can have it.
-pub(crate) const CANCEL: &str = "-cancel";
 
 impl ServiceSubjects {
     pub(crate) fn new(namespace: &Name, service: &Name) -> Self {
@@ -249,10 +247,6 @@ pub(crate) fn settled_ack(stream: &str, consumer: &str, sequence: u64) -> String
 
 /// Subjects of the server's own JetStream API.
 pub(crate) mod api {
-    pub(crate) fn account_info() -> String {
-        "$JS.API.INFO".into()
-    }
-
     pub(crate) fn stream_info(stream: &str) -> String {
         format!("$JS.API.STREAM.INFO.{stream}")
     }

@@ -275,7 +275,7 @@ impl Drive {
             Mail::Record(_) => None,
             Mail::Signal { kind: SignalKind::Stored, .. } => Some(Event::StoredBefore),
             Mail::Signal { kind: SignalKind::Unknown, .. } => None,
-            Mail::Signal { kind, worker, attempt, n: _ } => {
+            Mail::Signal { kind, worker, attempt } => {
                 self.tell_started(&worker, attempt);
                 if kind == SignalKind::Alive {
                     self.beats += 1;

@@ -70,12 +70,8 @@ fn sort(message: Message, subjects: &CallerSubjects, pending: &Pending) {
     } else if let Some((service, id)) = subjects.parse_signal(&subject)
         && let Some(signal) = Signal::decode(&message.payload)
     {
-        let mail = Mail::Signal {
-            kind: signal.kind,
-            worker: signal.worker.to_owned(),
-            attempt: signal.attempt,
-            n: signal.n,
-        };
+        let mail =
+            Mail::Signal { kind: signal.kind, worker: signal.worker.to_owned(), attempt: signal.attempt };
         pending.deliver(&format!("{service}.{id}"), mail);
     }
 }

@@ -19,7 +19,6 @@ pub(super) enum Mail {
         kind: SignalKind,
         worker: String,
         attempt: u32,
-        n: u64,
     },
     Reconnected,
     /// The server refused to take the request.
@@ -94,10 +93,5 @@ impl Pending {
         for mailbox in boxes.values().flatten() {
             mailbox.put(mail.clone());
         }
-    }
-
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.boxes.lock().unwrap().is_empty()
     }
 }

@@ -135,13 +135,6 @@ pub(crate) struct ConsumerRequest<'a> {
     pub(crate) action: &'a str,
 }
 
-/// The Raft group of a stream or consumer; absent on a server outside a cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub(crate) struct ClusterInfo {
-    #[serde(default)]
-    pub(crate) leader: String,
-}
-
 /// What a stream holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct StreamState {
@@ -160,8 +153,6 @@ pub(crate) struct StreamInfo {
     pub(crate) created: String,
     #[serde(default)]
     pub(crate) state: StreamState,
-    #[serde(default)]
-    pub(crate) cluster: Option<ClusterInfo>,
     /// The server's clock when it answered, RFC 3339.
     #[serde(default)]
     pub(crate) ts: String,
@@ -176,6 +167,10 @@ pub(crate) struct SequenceInfo {
 
 /// The answer to a consumer's creation, update or info.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the counts are what a simulated and a real server are compared by")
+)]
 pub(crate) struct ConsumerInfo {
     pub(crate) config: ConsumerConfig,
     pub(crate) created: String,
@@ -187,8 +182,6 @@ pub(crate) struct ConsumerInfo {
     pub(crate) num_ack_pending: u64,
     #[serde(default)]
     pub(crate) num_redelivered: u64,
-    #[serde(default)]
-    pub(crate) cluster: Option<ClusterInfo>,
 }
 
 /// Asks for the newest message of a subject, or for one sequence.
