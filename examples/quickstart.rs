@@ -5,13 +5,11 @@
 
 #![allow(clippy::print_stdout, reason = "what an example prints is what it shows")]
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
 };
+use std::{future::IntoFuture, time::Duration};
 
 use examples::{Clock, Nats, fresh_key};
 use requite::{CallEvent, prelude::*};
@@ -30,6 +28,18 @@ impl Billing {
     }
 }
 
+fn show(clock: Clock, caller: u32, event: &CallEvent) {
+    let text = match event {
+        CallEvent::Sent { .. } => "sends the request".into(),
+        CallEvent::Accepted => "accepted".into(),
+        CallEvent::Started { attempt, .. } => format!("started, attempt {attempt}"),
+        CallEvent::Alive { .. } => "heartbeat".into(),
+        CallEvent::Done { attempt } => format!("outcome of attempt {attempt}"),
+        _ => return,
+    };
+    clock.print(format!("caller {caller:2}  {text}"));
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let nats = Nats::from_env().await?;
@@ -39,24 +49,12 @@ async fn main() -> anyhow::Result<()> {
 
     let mut hung_up = 0;
     let receipt = loop {
-        let caller = hung_up + 1;
-        let sends = Arc::clone(&sends);
-        let call = billing.charge(4200).key(&key).on_event(move |event| match event {
-            CallEvent::Sent { .. } => {
-                sends.fetch_add(1, Ordering::Relaxed);
-                clock.print(format!("caller {caller:2}  sends the request"));
-            }
-            CallEvent::Accepted => clock.print(format!("caller {caller:2}  accepted")),
-            CallEvent::Started { attempt, .. } => {
-                clock.print(format!("caller {caller:2}  started, attempt {attempt}"));
-            }
-            CallEvent::Alive { .. } => clock.print(format!("caller {caller:2}  heartbeat")),
-            CallEvent::Done { attempt } => {
-                clock.print(format!("caller {caller:2}  outcome of attempt {attempt}"))
-            }
-            _ => {}
+        let (caller, counted) = (hung_up + 1, Arc::clone(&sends));
+        let call = billing.charge(4200).key(&key).on_event(move |event| {
+            counted.fetch_add(u32::from(matches!(event, CallEvent::Sent { .. })), Ordering::Relaxed);
+            show(clock, caller, event);
         });
-        match tokio::time::timeout(PATIENCE, async { call.await }).await {
+        match tokio::time::timeout(PATIENCE, call.into_future()).await {
             Ok(answer) => break answer?,
             Err(_) => clock.print(format!("caller {caller:2}  lost patience")),
         }
@@ -64,14 +62,14 @@ async fn main() -> anyhow::Result<()> {
     };
     clock.print(&receipt);
 
-    // Those who hung up ask for the answer to what they sent; asking sends nothing.
-    let mut answers = 1;
-    for _ in 0..hung_up {
+    // For every send but the last, whoever hung up asks once more; asking sends nothing.
+    let (sends, mut answers) = (sends.load(Ordering::Relaxed), 1);
+    for _ in 1..sends {
         anyhow::ensure!(billing.attach_charge(&key).await? == receipt, "another answer");
         answers += 1;
     }
-    clock.print(format!("all {hung_up} who hung up asked again and got the same receipt"));
-    let (stats, sends) = (server.stats(), sends.load(Ordering::Relaxed));
+    clock.print(format!("the {hung_up} who hung up asked again and got the same receipt"));
+    let stats = server.stats();
     let (runs, heartbeats, redeliveries) = (stats.runs, stats.heartbeats, stats.redeliveries);
     println!(
         "runs={runs} sends={sends} answers={answers} heartbeats={heartbeats} redeliveries={redeliveries}"
