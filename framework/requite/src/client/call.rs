@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use super::{
     Client,
-    drive::{Drive, Observer, Rest, Target, any_worker},
+    drive::{Drive, Observer, Outcome, Rest, Target, any_worker},
     events::CallEvent,
 };
 use crate::{
     broker::{Broker, SendError},
-    codec::{self, ContentType, Limits as DecodeLimits},
+    codec::{self, Limits as DecodeLimits},
     error::{Aborted, CallError, Rejected, Unavailable, Unknown, Why},
     name::{Name, RequestId, encode_key},
     protocol::{
@@ -19,10 +19,9 @@ use crate::{
         time::LeaseTimes,
     },
     service::{HandlerError, Method, ReplyType, RequestType},
-    subject::ServiceSubjects,
     wire::{
         payload_hash,
-        record::{Reason, Record, Status},
+        record::{Reason, Status},
         request::Envelope,
     },
 };
@@ -150,9 +149,8 @@ impl<T: ReplyType, E: HandlerError> Call<T, E> {
         let content_type = inner.config.content_type;
         let hash = keyed.then(|| payload_hash(content_type.as_str(), &body));
         let limits = limits(&inner.broker, &method, &options);
-        let service = target.subjects.service().as_str();
         // Without any stamp of the server, nobody can tell how old this publish is when it arrives.
-        let resend = keyed || inner.server_now(service).is_none();
+        let resend = keyed || target.route.server_now(inner.broker.now()).is_none();
         let envelope = Envelope {
             content_type,
             resend,
@@ -324,17 +322,14 @@ fn target<E>(
     method: &Method,
     id: impl FnOnce(&Name, &Name) -> RequestId,
 ) -> Result<Target, CallError<E>> {
-    let invalid =
-        |error: crate::InvalidName| CallError::Rejected(Rejected::InvalidName { text: error.to_string() });
-    let service: Name = method.service.parse().map_err(invalid)?;
-    let name: Name = method.name.parse().map_err(invalid)?;
-    let id = id(&service, &name);
-    Ok(Target {
-        subjects: ServiceSubjects::new(&client.inner.config.namespace, &service),
-        method: name,
-        caller: client.inner.config.caller.clone(),
-        id,
-    })
+    let config = &client.inner.config;
+    let route = client
+        .inner
+        .routes
+        .to(config, method)
+        .map_err(|error| CallError::Rejected(Rejected::InvalidName { text: error.to_string() }))?;
+    let id = id(route.subjects.service(), &route.method);
+    Ok(Target { route, caller: config.caller.clone(), id })
 }
 
 fn limits(broker: &impl Broker, method: &Method, options: &Options) -> Limits {
@@ -368,30 +363,27 @@ async fn finish<T: ReplyType, E: HandlerError>(
 }
 
 /// The stored outcome as the caller's types.
-fn answer<T: ReplyType, E: HandlerError>(outcome: &Bytes) -> Result<T, CallError<E>> {
-    let record = Record::decode(outcome).expect("an outcome was decoded when it came");
-    let content_type = record.content_type.and_then(ContentType::parse).unwrap_or_default();
+fn answer<T: ReplyType, E: HandlerError>(outcome: &Outcome) -> Result<T, CallError<E>> {
+    let text = || outcome.error.clone().unwrap_or_default();
     let aborted =
-        |reason: Reason, text: String| CallError::Aborted(Aborted { reason, text, attempt: record.attempt });
+        |reason: Reason, text: String| CallError::Aborted(Aborted { reason, text, attempt: outcome.attempt });
     let limits = DecodeLimits::default();
-    match (record.status, record.body) {
-        (Some(Status::Ok), Some(body)) => codec::decode(content_type, body, &limits).map_err(|error| {
-            aborted(Reason::Undecodable, format!("the value cannot be decoded here: {error}"))
-        }),
-        (Some(Status::Failed), Some(body)) => Err(match codec::decode(content_type, body, &limits) {
+    match (outcome.status, &outcome.body) {
+        (Some(Status::Ok), Some(body)) => {
+            codec::decode(outcome.content_type, body, &limits).map_err(|error| {
+                aborted(Reason::Undecodable, format!("the value cannot be decoded here: {error}"))
+            })
+        }
+        (Some(Status::Failed), Some(body)) => Err(match codec::decode(outcome.content_type, body, &limits) {
             Ok(error) => CallError::Failed(error),
-            Err(_) => {
-                aborted(record.reason.unwrap_or(Reason::Other), record.error.unwrap_or_default().into())
-            }
+            Err(_) => aborted(outcome.reason.unwrap_or(Reason::Other), text()),
         }),
-        (Some(Status::Rejected), _) => Err(CallError::Rejected(match record.reason {
+        (Some(Status::Rejected), _) => Err(CallError::Rejected(match outcome.reason {
             Some(Reason::Expired) => Rejected::Expired,
-            Some(Reason::Undecodable) => {
-                Rejected::Undecodable { text: record.error.unwrap_or_default().into() }
-            }
+            Some(Reason::Undecodable) => Rejected::Undecodable { text: text() },
             reason => Rejected::Other { reason: reason.unwrap_or(Reason::Other) },
         })),
-        _ => Err(aborted(record.reason.unwrap_or(Reason::Other), record.error.unwrap_or_default().into())),
+        _ => Err(aborted(outcome.reason.unwrap_or(Reason::Other), text())),
     }
 }
 
@@ -415,10 +407,10 @@ fn refusal<E>(verdict: Verdict, drive: &Drive) -> CallError<E> {
         Verdict::TooLarge => CallError::Rejected(Rejected::TooLarge { text }),
         Verdict::QueueFull => unavailable(Unavailable::QueueFull { text }),
         Verdict::NoSuchMethod => {
-            unavailable(Unavailable::NoSuchMethod { method: drive.target.method.to_string() })
+            unavailable(Unavailable::NoSuchMethod { method: drive.target.route.method.to_string() })
         }
         Verdict::NoStream => {
-            unavailable(Unavailable::NoStream { service: drive.target.subjects.service().to_string() })
+            unavailable(Unavailable::NoStream { service: drive.target.route.subjects.service().to_string() })
         }
         Verdict::PermissionDenied => unavailable(Unavailable::PermissionDenied { subject: text }),
         Verdict::Refused => unavailable(Unavailable::Refused { text }),

@@ -10,19 +10,25 @@ use super::{
     events::CallEvent,
     listen,
     mailbox::{Mail, Mailbox},
+    route::Route,
 };
 use crate::{
     broker::{
         AnyBroker, Broker, Headers, Message, Outgoing, SendError,
         api::{self, StoreAnswer},
     },
+    codec::ContentType,
     name::{Name, RequestId},
     protocol::{
         caller::{Action, Answer, Caller, Event, Presence, Seen, Streams, Verdict},
         time::{ASK_OWNER, Moment},
     },
-    subject::ServiceSubjects,
-    wire::{VERSION, header, record::Record, request::Envelope, signal::SignalKind},
+    wire::{
+        VERSION, header,
+        record::{Kind, Reason, Record, Status},
+        request::Envelope,
+        signal::SignalKind,
+    },
 };
 
 /// How long one publish may go unanswered before it is made again under the same id.
@@ -33,30 +39,21 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
 /// Where a call goes and what it is called.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
-    pub(super) subjects: ServiceSubjects,
-    pub(super) method: Name,
+    pub(super) route: Arc<Route>,
     pub(super) caller: Name,
     pub(super) id: RequestId,
 }
 
-impl Target {
-    fn request(&self) -> String {
-        self.subjects.request(&self.method, &self.caller, &self.id)
-    }
-
-    pub(super) fn record(&self) -> String {
-        self.subjects.record(self.caller.as_str(), self.id.as_str())
-    }
-
-    /// `<service>.<id>`.
-    fn key(&self) -> String {
-        format!("{}.{}", self.subjects.service(), self.id)
-    }
-
-    /// The id that deduplicates publishes; ids are per stream, so method and caller are in it.
-    fn message_id(&self) -> String {
-        format!("{}.{}.{}", self.method, self.caller, self.id)
-    }
+/// An outcome, decoded once.
+pub(super) struct Outcome {
+    pub(super) status: Option<Status>,
+    pub(super) reason: Option<Reason>,
+    pub(super) content_type: ContentType,
+    pub(super) attempt: u32,
+    /// The text of the last error.
+    pub(super) error: Option<String>,
+    /// The value or the error, a slice of the message.
+    pub(super) body: Option<Bytes>,
 }
 
 /// What came of something that was asked for.
@@ -97,8 +94,7 @@ pub(super) struct Drive {
     sent: u32,
     beats: u32,
     observer: Option<Observer>,
-    /// The last outcome that was seen.
-    outcome: Option<Bytes>,
+    outcome: Option<Outcome>,
     /// What the server said to the last refusal.
     text: String,
 }
@@ -129,7 +125,7 @@ impl Drive {
         machine: Caller,
         observer: Option<Observer>,
     ) -> Result<Self, SendError> {
-        let key = target.key();
+        let key = target.route.pending_key(&target.id);
         let mailbox = client.pending.add(&key);
         let mut drive = Self {
             client,
@@ -156,7 +152,7 @@ impl Drive {
             drive.listeners = listen::start_keyed(
                 &client.broker,
                 &client.subjects,
-                &target.subjects,
+                &target.route.subjects,
                 &target.caller,
                 &target.id,
                 &client.pending,
@@ -170,7 +166,7 @@ impl Drive {
         self.client.broker.now()
     }
 
-    pub(super) fn outcome(&self) -> Option<&Bytes> {
+    pub(super) fn outcome(&self) -> Option<&Outcome> {
         self.outcome.as_ref()
     }
 
@@ -259,7 +255,7 @@ impl Drive {
             self.text = text;
         }
         match done.record {
-            Some(record) => match self.see(record) {
+            Some(record) => match self.see(&record) {
                 Some(seen) => Event::Read(Ok(Some(seen))),
                 None => Event::Read(Err(())),
             },
@@ -270,7 +266,7 @@ impl Drive {
     fn read_mail(&mut self, mail: Mail) -> Option<Event> {
         match mail {
             Mail::Record(message) if self.is_genuine(&message) => {
-                self.see(message.payload).map(Event::Pushed)
+                self.see(&message.payload).map(Event::Pushed)
             }
             Mail::Record(_) => None,
             Mail::Signal { kind: SignalKind::Stored, .. } => Some(Event::StoredBefore),
@@ -286,7 +282,7 @@ impl Drive {
             }
             Mail::Reconnected => Some(Event::Reconnected),
             Mail::Denied => {
-                self.text = self.target.request();
+                self.text = self.target.route.request(&self.target.id);
                 Some(Event::Denied)
             }
         }
@@ -295,19 +291,27 @@ impl Drive {
     /// A message on the inbox counts only if the server says that it stored it as this call's record. Where a message
     /// was republished with such a header already in it, the server's own is the last.
     fn is_genuine(&self, message: &Message) -> bool {
-        message.headers.last(header::STREAM) == Some(&*self.target.subjects.record_stream())
-            && message.headers.last(header::SUBJECT) == Some(&*self.target.record())
+        let Target { route, id, .. } = &self.target;
+        message.headers.last(header::STREAM) == Some(&*route.record_stream)
+            && message.headers.last(header::SUBJECT).is_some_and(|subject| route.is_record(subject, id))
     }
 
     /// Takes note of a record; nothing if it is none, or of another method.
-    fn see(&mut self, payload: Bytes) -> Option<Seen> {
-        let record =
-            Record::decode(&payload).filter(|record| record.method == self.target.method.as_str())?;
+    fn see(&mut self, payload: &Bytes) -> Option<Seen> {
+        let route = &self.target.route;
+        let record = Record::decode(payload).filter(|record| record.method == route.method.as_str())?;
+        route.observe(record.stored, self.now());
         let seen = Seen { kind: record.kind, hash: record.hash };
-        let (attempt, stored) = (record.attempt, record.stored);
-        self.client.observe(self.target.subjects.service().as_str(), stored);
-        if seen.kind == crate::wire::record::Kind::Outcome {
-            self.outcome = Some(payload);
+        if seen.kind == Kind::Outcome {
+            let attempt = record.attempt;
+            self.outcome = Some(Outcome {
+                status: record.status,
+                reason: record.reason,
+                content_type: record.content_type.and_then(ContentType::parse).unwrap_or_default(),
+                attempt,
+                error: record.error.map(str::to_owned),
+                body: record.body.map(|body| payload.slice_ref(body)),
+            });
             self.tell_accepted();
             self.tell(&CallEvent::Done { attempt });
         }
@@ -345,12 +349,13 @@ impl Drive {
         let now = self.now();
         envelope.left = Some(self.deadline.since(now + after));
         envelope.resend = resend;
-        envelope.sent = self.client.server_now(self.target.subjects.service().as_str());
-        let mut headers = envelope.encode();
+        let Target { route, id, .. } = &self.target;
+        envelope.sent = route.server_now(now);
+        let mut headers = envelope.encode_onto(route.template.clone());
         if with_message_id {
-            headers = headers.with(header::MESSAGE_ID, self.target.message_id());
+            headers = headers.with(header::MESSAGE_ID, route.message_id(id));
         }
-        let message = Outgoing::new(self.target.request(), body).headers(headers);
+        let message = Outgoing::new(route.request(id), body).headers(headers);
         self.sent += 1;
         let number = self.sent;
         self.tell(&CallEvent::Sent { number });
@@ -381,7 +386,7 @@ fn coarse(answer: StoreAnswer) -> (Answer, Option<String>) {
 }
 
 async fn read(broker: &AnyBroker, target: &Target) -> Done {
-    match api::read_any(broker, &target.subjects.record_stream(), &target.record()).await {
+    match api::read_any(broker, &target.route.record_stream, &target.route.record(&target.id)).await {
         Ok(Some(message)) => Done { event: Event::Read(Err(())), record: Some(message.payload), text: None },
         Ok(None) => Event::Read(Ok(None)).into(),
         Err(failure) => {
@@ -392,10 +397,10 @@ async fn read(broker: &AnyBroker, target: &Target) -> Done {
 }
 
 async fn ask_streams(broker: &AnyBroker, target: &Target) -> Streams {
-    let for_method = api::stream_names(broker, &target.request()).await;
+    let for_method = api::stream_names(broker, &target.route.request(&target.id)).await;
     match for_method {
         Ok(names) if !names.is_empty() => Streams::Match,
-        Ok(_) => match api::stream_names(broker, &target.subjects.any_request()).await {
+        Ok(_) => match api::stream_names(broker, &target.route.subjects.any_request()).await {
             Ok(names) if names.is_empty() => Streams::NoService,
             Ok(_) => Streams::NoMethod,
             Err(_) => Streams::Unknown,
@@ -410,7 +415,7 @@ fn control(subject: String) -> Outgoing {
 
 /// Asks who runs the call. Interest spreads late after a reconnect, so silence counts only after the whole time.
 async fn ask_workers(broker: &AnyBroker, target: &Target) -> Presence {
-    let ping = target.subjects.ping(target.caller.as_str(), target.id.as_str());
+    let ping = target.route.subjects.ping(target.caller.as_str(), target.id.as_str());
     let until = broker.now() + ASK_OWNER;
     let mut workers = false;
     while broker.now() < until {
@@ -427,7 +432,7 @@ async fn ask_workers(broker: &AnyBroker, target: &Target) -> Presence {
 }
 
 async fn serves(broker: &AnyBroker, target: &Target) -> bool {
-    let subject = target.subjects.any_worker(&target.caller, &target.method);
+    let subject = target.route.subjects.any_worker(&target.caller, &target.route.method);
     broker.request(control(subject), ASK_EVERY).await.is_ok()
 }
 

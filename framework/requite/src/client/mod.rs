@@ -1,11 +1,8 @@
 //! The client: one connection, one identity, any number of calls to any number of services.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 pub(crate) mod call;
@@ -14,6 +11,7 @@ mod drive;
 mod events;
 mod listen;
 mod mailbox;
+mod route;
 
 pub use call::{Accepted, Attach, Call};
 pub use config::ClientBuilder;
@@ -21,13 +19,13 @@ pub(crate) use config::Config;
 pub use events::CallEvent;
 
 use crate::{
-    broker::{AnyBroker, Broker, jetstream},
+    broker::{AnyBroker, jetstream},
     error::ConnectError,
     name::{Instance, Name, RequestId},
-    protocol::time::ServerClock,
     subject::CallerSubjects,
 };
 use mailbox::Pending;
+use route::Routes;
 
 /// Calls services. Cloning is cheap; clones share connection and identity.
 ///
@@ -45,8 +43,7 @@ pub(crate) struct Inner {
     instance: Instance,
     next_id: AtomicU64,
     pending: Arc<Pending>,
-    /// The servers' clocks as the records of each service tell them.
-    clocks: Mutex<HashMap<Box<str>, ServerClock>>,
+    routes: Routes,
     /// Tasks that hear inboxes, signals and events; they end with the client.
     listeners: Vec<tokio::task::AbortHandle>,
 }
@@ -100,7 +97,7 @@ impl Client {
         let listeners = listen::start(&broker, &subjects, &instance, &pending).await.map_err(|error| {
             ConnectError::Unreachable { server: config.settings.shown(), text: error.to_string() }
         })?;
-        let clocks = Mutex::default();
+        let routes = Routes::default();
         let next_id = AtomicU64::new(0);
         Ok(Self {
             inner: Arc::new(Inner {
@@ -110,7 +107,7 @@ impl Client {
                 instance,
                 next_id,
                 pending,
-                clocks,
+                routes,
                 listeners,
             }),
         })
@@ -145,25 +142,6 @@ impl Inner {
 
     fn keyed_id(&self, service: &Name, method: &Name, key: &str) -> RequestId {
         RequestId::keyed(self.config.key_secret.as_deref(), service, method, key)
-    }
-
-    /// A lower bound of the server's clock, as far as the records of this service told it.
-    fn server_now(&self, service: &str) -> Option<u64> {
-        let clocks = self.clocks.lock().expect("nobody panics with the clocks in hand");
-        clocks.get(service)?.now(self.broker.now())
-    }
-
-    fn observe(&self, service: &str, stored: u64) {
-        let mut clocks = self.clocks.lock().expect("nobody panics with the clocks in hand");
-        let now = self.broker.now();
-        match clocks.get_mut(service) {
-            Some(clock) => clock.observe(stored, now),
-            None => {
-                let mut clock = ServerClock::default();
-                clock.observe(stored, now);
-                clocks.insert(service.into(), clock);
-            }
-        }
     }
 }
 

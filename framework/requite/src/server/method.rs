@@ -1,18 +1,23 @@
 //! One method as a running worker sees it: its options, its binding to the stream, its slots.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::sync::Notify;
 
 use super::stats::Counters;
 use crate::{
+    broker::Headers,
     name::Instance,
     protocol::time::{LeaseTimes, Moment, ServerClock},
     service::{HandlerFn, Method},
     subject::ServiceSubjects,
+    wire::{VERSION, header, record::Kind},
 };
 
 /// What all methods of one service share.
@@ -39,6 +44,8 @@ pub(crate) struct MethodRuntime {
     pub(crate) slots: Slots,
     pub(crate) clock: Mutex<ServerClock>,
     pub(crate) binding: Mutex<Option<Binding>>,
+    /// The headers of an outcome of a call without a key where no record is yet: the usual case.
+    pub(crate) usual_outcome: Headers,
     /// Counts attempts, so that their ids differ.
     next_attempt: AtomicU64,
     attempt_base: [u8; 8],
@@ -67,6 +74,7 @@ impl MethodRuntime {
             slots: Slots::new(options.concurrency),
             clock: Mutex::default(),
             binding: Mutex::new(None),
+            usual_outcome: record_headers(Kind::Outcome, 0, Some(options.retention(false))),
             next_attempt: AtomicU64::new(0),
             attempt_base,
             service,
@@ -97,6 +105,18 @@ impl MethodRuntime {
 
     pub(crate) fn observe_server_time(&self, stamp: u64, now: Moment) {
         self.clock.lock().expect("no panic while a clock is read").observe(stamp, now);
+    }
+}
+
+/// The headers of a record; only outcomes are kept for a limited time.
+pub(crate) fn record_headers(kind: Kind, expected: u64, retention: Option<Duration>) -> Headers {
+    let headers = Headers::default()
+        .with(header::VERSION, VERSION)
+        .with(header::KIND, kind.as_str())
+        .with(header::EXPECTED_LAST, expected.to_string());
+    match retention {
+        Some(retention) => headers.with(header::TTL, format!("{}s", retention.as_secs().max(1))),
+        None => headers,
     }
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::{
     held::{Held, Stop},
     keeper::Keeper,
+    method::record_headers,
     stats::count,
 };
 use crate::{
@@ -196,14 +197,14 @@ fn record_message(held: &Held, write: Write) -> Outgoing {
         }
         What::Outcome(outcome) => fill_outcome(&mut record, outcome, produced.as_ref(), held),
     }
-    let mut headers = Headers::default()
-        .with(header::VERSION, VERSION)
-        .with(header::KIND, record.kind.as_str())
-        .with(header::EXPECTED_LAST, write.expected.to_string());
-    if record.kind == Kind::Outcome {
-        let retention = method.options.retention(origin.id.starts_with("k."));
-        headers = headers.with(header::TTL, format!("{}s", retention.as_secs().max(1)));
-    }
+    let keyed = origin.id.starts_with("k.");
+    let headers = match (record.kind, write.expected, keyed) {
+        (Kind::Outcome, 0, false) => method.usual_outcome.clone(),
+        (Kind::Outcome, expected, keyed) => {
+            record_headers(Kind::Outcome, expected, Some(method.options.retention(keyed)))
+        }
+        (kind, expected, _) => record_headers(kind, expected, None),
+    };
     let subject = service.subjects.record_put(&service.secret, origin.caller, origin.id);
     Outgoing::new(subject, record.encode()).headers(headers)
 }

@@ -33,12 +33,22 @@ pub(crate) enum Checked {
 }
 
 impl Envelope {
-    /// Writes the envelope; the caller adds the message id.
-    pub(crate) fn encode(&self) -> Headers {
-        let mut headers = Headers::default()
+    /// What all requests of one encoding have in common; a clone costs half of building it.
+    pub(crate) fn template(content_type: ContentType) -> Headers {
+        Headers::default()
             .with(header::VERSION, VERSION)
             .with(header::KIND, header::KIND_CALL)
-            .with(header::CONTENT_TYPE, self.content_type.as_str());
+            .with(header::CONTENT_TYPE, content_type.as_str())
+    }
+
+    /// Writes the envelope; the caller adds the message id.
+    pub(crate) fn encode(&self) -> Headers {
+        self.encode_onto(Self::template(self.content_type))
+    }
+
+    /// Writes what [`Self::template`] does not have.
+    pub(crate) fn encode_onto(&self, template: Headers) -> Headers {
+        let mut headers = template;
         if let Some(left) = self.left {
             headers = headers.with(header::LEFT, left.as_millis().to_string());
         }
@@ -59,41 +69,83 @@ impl Envelope {
 
     /// Checks who wrote the message and what it says, before anybody looks at its body.
     pub(crate) fn check(headers: &Headers) -> Checked {
-        if header::SERVER_ONLY.iter().any(|name| headers.first(name).is_some()) {
+        let found = Found::collect(headers);
+        if found.server_only {
             return Checked::Foreign("carries headers of the server: not published by a caller");
         }
-        let Some(version) = headers.first(header::VERSION) else {
-            return Checked::Foreign("has no version of the protocol");
-        };
-        if version != VERSION {
-            return Checked::Foreign("is of another version of the protocol");
+        match found.version {
+            None => return Checked::Foreign("has no version of the protocol"),
+            Some(VERSION) => {}
+            Some(_) => return Checked::Foreign("is of another version of the protocol"),
         }
-        match headers.first(header::KIND) {
-            Some(header::KIND_CALL) => Self::decode(headers).map_or_else(Checked::Foreign, Checked::Call),
+        match found.kind {
+            Some(header::KIND_CALL) => found.decode().map_or_else(Checked::Foreign, Checked::Call),
             Some(header::KIND_SETUP) => Checked::Setup,
             _ => Checked::Foreign("is of an unknown kind"),
         }
     }
+}
 
-    fn decode(headers: &Headers) -> Result<Self, &'static str> {
-        let text = |name| match headers.first(name) {
-            Some(value) if value.len() > LONGEST_VALUE => Err("has a header that is too long"),
-            other => Ok(other),
-        };
-        let number = |name, wrong: &'static str| match text(name)? {
+/// The headers that count, collected in one pass: every look-up by name would hash it.
+#[derive(Default)]
+struct Found<'a> {
+    server_only: bool,
+    resend: bool,
+    version: Option<&'a str>,
+    kind: Option<&'a str>,
+    content_type: Option<&'a str>,
+    left: Option<&'a str>,
+    sent: Option<&'a str>,
+    key: Option<&'a str>,
+    trace_parent: Option<&'a str>,
+}
+
+impl<'a> Found<'a> {
+    fn collect(headers: &'a Headers) -> Self {
+        let mut found = Self::default();
+        for (name, value) in headers.firsts() {
+            let place = match name {
+                header::VERSION => &mut found.version,
+                header::KIND => &mut found.kind,
+                header::CONTENT_TYPE => &mut found.content_type,
+                header::LEFT => &mut found.left,
+                header::SENT => &mut found.sent,
+                header::KEY => &mut found.key,
+                header::TRACE_PARENT => &mut found.trace_parent,
+                header::RESEND => {
+                    found.resend = true;
+                    continue;
+                }
+                name => {
+                    found.server_only |= header::SERVER_ONLY.contains(&name);
+                    continue;
+                }
+            };
+            *place = Some(value);
+        }
+        found
+    }
+
+    fn decode(self) -> Result<Envelope, &'static str> {
+        let texts = [self.content_type, self.left, self.sent, self.trace_parent];
+        if texts.iter().flatten().any(|value| value.len() > LONGEST_VALUE) {
+            return Err("has a header that is too long");
+        }
+        let number = |value: Option<&str>, wrong| match value.map(str::parse::<u64>) {
             None => Ok(None),
-            Some(value) => value.parse::<u64>().map(Some).map_err(|_| wrong),
+            Some(number) => number.map(Some).map_err(|_| wrong),
         };
-        let content_type = text(header::CONTENT_TYPE)?
+        let content_type = self
+            .content_type
             .and_then(ContentType::parse)
             .ok_or("has a content type that is not read here")?;
-        Ok(Self {
+        Ok(Envelope {
             content_type,
-            resend: headers.first(header::RESEND).is_some(),
-            sent: number(header::SENT, "has an unreadable Rq-Sent")?,
-            left: number(header::LEFT, "has an unreadable Rq-Left")?.map(Duration::from_millis),
-            key: headers.first(header::KEY).map(str::to_owned),
-            trace_parent: text(header::TRACE_PARENT)?.map(str::to_owned),
+            resend: self.resend,
+            sent: number(self.sent, "has an unreadable Rq-Sent")?,
+            left: number(self.left, "has an unreadable Rq-Left")?.map(Duration::from_millis),
+            key: self.key.map(str::to_owned),
+            trace_parent: self.trace_parent.map(str::to_owned),
         })
     }
 }

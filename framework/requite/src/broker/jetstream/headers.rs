@@ -44,6 +44,12 @@ impl Headers {
             .map(|(name, values)| (name.as_ref(), values.iter().map(HeaderValue::as_str).collect()))
     }
 
+    /// Every name with its first value.
+    pub(crate) fn firsts(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.0.iter().flat_map(HeaderMap::iter);
+        pairs.filter_map(|(name, values)| Some((name.as_ref(), values.first()?.as_str())))
+    }
+
     /// Appends a value under any name; used to rebuild headers that were stored. Refused values are left out.
     pub(crate) fn append(&mut self, name: &str, value: &str) {
         if let (Ok(name), Ok(value)) = (HeaderName::from_str(name), HeaderValue::from_str(value)) {
