@@ -39,7 +39,7 @@ impl Nats {
             return Ok(Self { url, _own: None });
         }
         let own = NatsServer::start().await?;
-        println!("nats-server {}, started for this run", own.binary().release());
+        println!("nats-server {} ({}), started for this run", own.binary().release(), own.binary().source());
         Ok(Self { url: own.url(), _own: Some(own) })
     }
 
