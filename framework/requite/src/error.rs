@@ -276,6 +276,9 @@ pub enum Why {
     /// `silent_for`: started, and its worker is silent.
     #[error("started, but its worker is silent")]
     Silent,
+    /// The connection was closed for good after the request was sent.
+    #[error("the connection is closed")]
+    Closed,
     /// `deadline`: accepted, and not ended.
     #[error("the deadline passed")]
     DeadlinePassed,

@@ -70,6 +70,8 @@ impl Default for StreamLimits {
 /// Everything set-up needs to know of one service.
 pub(crate) struct Plan<'a> {
     pub(crate) subjects: &'a ServiceSubjects,
+    /// Version and description of the service, for people who look at its streams.
+    pub(crate) about: String,
     pub(crate) methods: &'a [Method],
     pub(crate) limits: StreamLimits,
     pub(crate) setup: Setup,
@@ -151,6 +153,7 @@ fn requests(plan: &Plan<'_>) -> StreamConfig {
     let subjects = plan.methods.iter().map(|method| plan.subjects.requests(method.name)).collect();
     StreamConfig {
         retention: "workqueue".into(),
+        description: plan.about.clone(),
         discard_new_per_subject: true,
         max_msgs: as_limit(plan.limits.queued_requests),
         max_bytes: as_limit(plan.limits.queued_bytes),

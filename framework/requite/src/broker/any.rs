@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::Either;
 use tokio::sync::broadcast;
 
 use super::{Broker, Event, Message, Outgoing, SendError, ServerFacts, Subscription, jetstream, simulated};
@@ -23,17 +24,23 @@ pub(crate) enum AnySubscription {
 impl Broker for AnyBroker {
     type Subscription = AnySubscription;
 
-    async fn publish(&self, message: Outgoing) -> Result<(), SendError> {
+    // The simulated broker's futures are boxed, so that the real one's are not as large as they are.
+
+    fn publish(&self, message: Outgoing) -> impl Future<Output = Result<(), SendError>> + Send {
         match self {
-            Self::JetStream(it) => it.publish(message).await,
-            Self::Simulated(it) => it.publish(message).await,
+            Self::JetStream(it) => Either::Left(it.publish(message)),
+            Self::Simulated(it) => Either::Right(Box::pin(it.publish(message))),
         }
     }
 
-    async fn request(&self, message: Outgoing, within: Duration) -> Result<Message, SendError> {
+    fn request(
+        &self,
+        message: Outgoing,
+        within: Duration,
+    ) -> impl Future<Output = Result<Message, SendError>> + Send {
         match self {
-            Self::JetStream(it) => it.request(message, within).await,
-            Self::Simulated(it) => it.request(message, within).await,
+            Self::JetStream(it) => Either::Left(it.request(message, within)),
+            Self::Simulated(it) => Either::Right(Box::pin(it.request(message, within))),
         }
     }
 

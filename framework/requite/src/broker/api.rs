@@ -44,13 +44,20 @@ pub(crate) enum StoreAnswer {
 }
 
 /// Publishes into a stream and decodes the answer.
-pub(crate) async fn store<B: Broker>(broker: &B, message: Outgoing, within: Duration) -> StoreAnswer {
-    match broker.request(message, within).await {
-        Ok(answer) => decode_store(&answer.payload),
-        Err(SendError::NoResponders) => StoreAnswer::NoResponders,
-        Err(SendError::TimedOut) => StoreAnswer::InDoubt,
-        Err(error @ SendError::TooLarge { .. }) => StoreAnswer::TooLarge(error.to_string()),
-        Err(SendError::Closed) => StoreAnswer::Closed,
+pub(crate) fn store<B: Broker>(
+    broker: &B,
+    message: Outgoing,
+    within: Duration,
+) -> impl Future<Output = StoreAnswer> + Send {
+    let answer = broker.request(message, within);
+    async move {
+        match answer.await {
+            Ok(answer) => decode_store(&answer.payload),
+            Err(SendError::NoResponders) => StoreAnswer::NoResponders,
+            Err(SendError::TimedOut) => StoreAnswer::InDoubt,
+            Err(error @ SendError::TooLarge { .. }) => StoreAnswer::TooLarge(error.to_string()),
+            Err(SendError::Closed) => StoreAnswer::Closed,
+        }
     }
 }
 

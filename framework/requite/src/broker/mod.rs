@@ -105,6 +105,9 @@ pub(crate) struct ServerFacts {
 }
 
 /// One connection to a broker. Clones share the connection.
+///
+/// `publish` and `request` hand their message over when they are called, not when they are first polled: a future that
+/// carried the message would be part of every future above it, and those are allocated once for each request.
 pub(crate) trait Broker: Clone + Send + Sync + 'static {
     type Subscription: Subscription;
 

@@ -6,11 +6,11 @@ use bytes::Bytes;
 
 use super::{
     Client,
-    drive::{Drive, Observer, Outcome, Rest, Target, any_worker},
+    drive::{Drive, Observer, Outcome, Rest, Target},
     events::CallEvent,
 };
 use crate::{
-    broker::{Broker, SendError},
+    broker::Broker,
     codec::{self, Limits as DecodeLimits},
     error::{Aborted, CallError, Rejected, Unavailable, Unknown, Why},
     name::{Name, RequestId, encode_key},
@@ -124,7 +124,9 @@ impl<T: ReplyType, E: HandlerError> Call<T, E> {
     ///
     /// As for the call itself, if it ends before it is accepted.
     pub async fn start(self) -> Result<Accepted<T, E>, CallError<E>> {
-        let mut drive = self.into_drive().await?;
+        let require_worker = self.options.require_worker;
+        let mut drive = self.prepare()?;
+        make_ready(&mut drive, require_worker).await?;
         match drive.go(true).await {
             Rest::Accepted => Ok(Accepted { drive, finished: None, answer: PhantomData }),
             Rest::Finished(Verdict::Outcome) => {
@@ -134,7 +136,7 @@ impl<T: ReplyType, E: HandlerError> Call<T, E> {
         }
     }
 
-    async fn into_drive(self) -> Result<Drive, CallError<E>> {
+    fn prepare(self) -> Result<Drive, CallError<E>> {
         let Self { client, method, body, options, .. } = self;
         let inner = Arc::clone(&client.inner);
         let target = target(&client, &method, |service, name| match &options.key {
@@ -142,9 +144,6 @@ impl<T: ReplyType, E: HandlerError> Call<T, E> {
             None => inner.new_id(),
         })?;
         let body = body.map_err(|text| CallError::Rejected(Rejected::Unencodable { text }))?;
-        if options.require_worker && !any_worker(&inner.broker, &target).await {
-            return Err(CallError::Unavailable(Unavailable::NoWorker { method: method.name.into() }));
-        }
         let keyed = options.key.is_some();
         let content_type = inner.config.content_type;
         let hash = keyed.then(|| payload_hash(content_type.as_str(), &body));
@@ -160,9 +159,7 @@ impl<T: ReplyType, E: HandlerError> Call<T, E> {
             trace_parent: options.trace_parent,
         };
         let machine = Caller::new(limits, hash, resend);
-        Drive::new(inner, target, Some((envelope, body)), limits.deadline, machine, options.observer)
-            .await
-            .map_err(closed)
+        Ok(Drive::new(inner, target, Some((envelope, body)), limits.deadline, machine, options.observer))
     }
 }
 
@@ -171,10 +168,11 @@ impl<T: ReplyType, E: HandlerError> IntoFuture for Call<T, E> {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let mut drive = self.into_drive().await?;
-            finish(&mut drive, None).await
-        })
+        let require_worker = self.options.require_worker;
+        match self.prepare() {
+            Ok(drive) => to_the_end(drive, require_worker),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
     }
 }
 
@@ -268,21 +266,47 @@ impl<T: ReplyType, E: HandlerError> IntoFuture for Attach<T, E> {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let inner = Arc::clone(&self.client.inner);
-            let target = target(&self.client, &self.method, |service, name| match (&self.key, self.id) {
-                (Some(key), _) => inner.keyed_id(service, name, key),
-                (None, Some(id)) => id,
-                (None, None) => inner.new_id(),
-            })?;
-            let limits = limits(&inner.broker, &self.method, &self.options);
-            let machine = Caller::attached(limits, None);
-            let mut drive = Drive::new(inner, target, None, limits.deadline, machine, self.options.observer)
-                .await
-                .map_err(closed)?;
-            finish(&mut drive, None).await
-        })
+        match self.prepare() {
+            Ok(drive) => to_the_end(drive, false),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
     }
+}
+
+impl<T: ReplyType, E: HandlerError> Attach<T, E> {
+    fn prepare(self) -> Result<Drive, CallError<E>> {
+        let inner = Arc::clone(&self.client.inner);
+        let target = target(&self.client, &self.method, |service, name| match (&self.key, self.id) {
+            (Some(key), _) => inner.keyed_id(service, name, key),
+            (None, Some(id)) => id,
+            (None, None) => inner.new_id(),
+        })?;
+        let limits = limits(&inner.broker, &self.method, &self.options);
+        let machine = Caller::attached(limits, None);
+        Ok(Drive::new(inner, target, None, limits.deadline, machine, self.options.observer))
+    }
+}
+
+type Answer<T, E> = Pin<Box<dyn Future<Output = Result<T, CallError<E>>> + Send>>;
+
+/// One allocation for the whole call: what only some calls need is boxed apart.
+fn to_the_end<T: ReplyType, E: HandlerError>(mut drive: Drive, require_worker: bool) -> Answer<T, E> {
+    Box::pin(async move {
+        make_ready(&mut drive, require_worker).await?;
+        finish(&mut drive, None).await
+    })
+}
+
+async fn make_ready<E>(drive: &mut Drive, require_worker: bool) -> Result<(), CallError<E>> {
+    if require_worker && !Box::pin(drive.any_worker()).await {
+        let method = drive.target.route.method.to_string();
+        return Err(CallError::Unavailable(Unavailable::NoWorker { method }));
+    }
+    if !drive.is_own() {
+        let heard = Box::pin(drive.listen()).await;
+        heard.map_err(|_| CallError::Unavailable(Unavailable::Closed))?;
+    }
+    Ok(())
 }
 
 impl<T, E> fmt::Debug for Attach<T, E> {
@@ -415,15 +439,11 @@ fn refusal<E>(verdict: Verdict, drive: &Drive) -> CallError<E> {
         Verdict::PermissionDenied => unavailable(Unavailable::PermissionDenied { subject: text }),
         Verdict::Refused => unavailable(Unavailable::Refused { text }),
         Verdict::NoQuorum => unavailable(Unavailable::NoQuorum),
+        Verdict::Closed if drive.is_accepted() => unknown(Why::Closed),
         Verdict::Closed => unavailable(Unavailable::Closed),
         Verdict::NoWorker => unknown(Why::NoWorker),
         Verdict::NotStarted => unknown(Why::NotStarted),
         Verdict::Silent => unknown(Why::Silent),
         Verdict::DeadlinePassed => unknown(Why::DeadlinePassed),
     }
-}
-
-/// The connection was closed before anything was sent.
-fn closed<E>(_: SendError) -> CallError<E> {
-    CallError::Unavailable(Unavailable::Closed)
 }

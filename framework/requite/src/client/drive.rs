@@ -116,18 +116,18 @@ pub(super) enum Rest {
 }
 
 impl Drive {
-    /// Registers the call, and for a keyed one subscribes before anything is published.
-    pub(super) async fn new(
+    /// Registers the call.
+    pub(super) fn new(
         client: Arc<Inner>,
         target: Target,
         request: Option<(Envelope, Bytes)>,
         deadline: Moment,
         machine: Caller,
         observer: Option<Observer>,
-    ) -> Result<Self, SendError> {
+    ) -> Self {
         let key = target.route.pending_key(&target.id);
         let mailbox = client.pending.add(&key);
-        let mut drive = Self {
+        Self {
             client,
             target,
             request,
@@ -145,21 +145,32 @@ impl Drive {
             observer,
             outcome: None,
             text: String::new(),
-        };
-        let own = drive.target.id.as_str().starts_with(drive.client.instance.as_str());
-        if !own {
-            let (client, target) = (&drive.client, &drive.target);
-            drive.listeners = listen::start_keyed(
-                &client.broker,
-                &client.subjects,
-                &target.route.subjects,
-                &target.caller,
-                &target.id,
-                &client.pending,
-            )
-            .await?;
         }
-        Ok(drive)
+    }
+
+    /// Subscribes for a call whose id is not this client's own, before anything is published.
+    pub(super) async fn listen(&mut self) -> Result<(), SendError> {
+        let Self { client, target, .. } = self;
+        self.listeners = listen::start_keyed(
+            &client.broker,
+            &client.subjects,
+            &target.route.subjects,
+            &target.caller,
+            &target.id,
+            &client.pending,
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Whether the id is of this client instance, whose inboxes are heard already.
+    pub(super) fn is_own(&self) -> bool {
+        self.target.id.as_str().starts_with(self.client.instance.as_str())
+    }
+
+    /// Whether any worker serves the method.
+    pub(super) async fn any_worker(&mut self) -> bool {
+        any_worker(&self.client.broker, &self.target).await
     }
 
     fn now(&self) -> Moment {
@@ -301,7 +312,7 @@ impl Drive {
         let route = &self.target.route;
         let record = Record::decode(payload).filter(|record| record.method == route.method.as_str())?;
         route.observe(record.stored, self.now());
-        let seen = Seen { kind: record.kind, hash: record.hash };
+        let seen = Seen { kind: record.kind, hash: record.hash, attempt: record.attempt };
         if seen.kind == Kind::Outcome {
             let attempt = record.attempt;
             self.outcome = Some(Outcome {
@@ -389,6 +400,7 @@ async fn read(broker: &AnyBroker, target: &Target) -> Done {
     match api::read_any(broker, &target.route.record_stream, &target.route.record(&target.id)).await {
         Ok(Some(message)) => Done { event: Event::Read(Err(())), record: Some(message.payload), text: None },
         Ok(None) => Event::Read(Ok(None)).into(),
+        Err(api::ApiFailure::Send(SendError::Closed)) => Event::Closed.into(),
         Err(failure) => {
             tracing::debug!(id = %target.id, %failure, "the record could not be read");
             Event::Read(Err(())).into()
@@ -437,7 +449,7 @@ async fn serves(broker: &AnyBroker, target: &Target) -> bool {
 }
 
 /// Whether any worker serves the method, asked for less than a second.
-pub(super) async fn any_worker(broker: &AnyBroker, target: &Target) -> bool {
+async fn any_worker(broker: &AnyBroker, target: &Target) -> bool {
     for _ in 0..3 {
         if serves(broker, target).await {
             return true;

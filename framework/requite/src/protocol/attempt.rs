@@ -8,172 +8,14 @@ use std::time::Duration;
 use super::time::{LeaseTimes, Moment};
 use crate::wire::record::{AttemptId, Kind, Reason};
 
+mod vocabulary;
+
+pub(crate) use vocabulary::{
+    Action, Delivery, Ending, Event, Outcome, Owner, Seen, Terms, What, Write, Written,
+};
+
 /// Between two looks at a record that could not be read, or a write that could not be made.
 const RETRY: Duration = Duration::from_millis(250);
-
-/// What is known of a delivery before any record is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Delivery {
-    /// The consumer's delivery count.
-    pub(crate) count: u64,
-    /// An earlier copy of the request may exist.
-    pub(crate) resend: bool,
-    /// The request was stored shortly after it was published.
-    pub(crate) fresh: bool,
-    /// The request was stored after this worker bound to this incarnation of the stream.
-    pub(crate) above_bound: bool,
-    /// The deadline has passed, by the server's clock.
-    pub(crate) expired: bool,
-    /// Until when an owner that lost its connection too may still claim.
-    pub(crate) owner_claims_until: Moment,
-}
-
-/// What the handler asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Terms {
-    /// Never start again what may have begun.
-    pub(crate) once: bool,
-    /// The claim's sequence is handed to the handler.
-    pub(crate) fenced: bool,
-    /// How many attempts may be used up.
-    pub(crate) attempts: u32,
-    /// The stream has replicas on several servers.
-    pub(crate) replicated: bool,
-    /// A stream on one server of a cluster: deliveries may be forgotten without a reconnect of ours.
-    pub(crate) always_claim: bool,
-    pub(crate) times: LeaseTimes,
-}
-
-/// A record as the attempt needs it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
-    pub(crate) sequence: u64,
-    pub(crate) kind: Kind,
-    pub(crate) attempt: u32,
-    pub(crate) attempt_id: AttemptId,
-    pub(crate) write: u32,
-    pub(crate) spent: u32,
-    pub(crate) delivery: u64,
-    pub(crate) worker: String,
-    pub(crate) lease: Duration,
-    /// How long a released request still has to wait.
-    pub(crate) wait: Option<Duration>,
-}
-
-/// How the handler's part ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// A value.
-    Value,
-    /// The handler's error, and after how long it may be tried again.
-    Error {
-        retry: Option<Duration>,
-    },
-    Panicked,
-    TimedOut,
-    /// The request could not be decoded: the handler never ran in this attempt.
-    Undecodable,
-    /// The worker stops and lets go.
-    HandedOver,
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    Begin,
-    /// The record was read from the leader; `Err` if that failed.
-    Read(Result<Option<Seen>, ()>),
-    Written(Written),
-    Owner(Owner),
-    /// The time of [`Action::Wait`] has come.
-    Due,
-    Ended(Ending),
-    /// The keeper's heartbeat: what still runs claims now.
-    Beat,
-    /// The connection was lost and is back: claims are written again.
-    Reconnected,
-    /// The dead letter is stored, or could not be.
-    Buried(bool),
-    /// The lease is lost.
-    Lost,
-}
-
-/// The answer to a write of the record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Written {
-    Stored(u64),
-    /// Another record is there, or nobody knows.
-    InDoubt,
-    /// The record stream is full.
-    Full,
-    TooLarge,
-}
-
-/// What the owner of a claim answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
-    Mine,
-    /// It let go, nobody listens there, or nothing was heard for the whole time.
-    Gone,
-}
-
-/// What to do next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Nothing, until the next event.
-    None,
-    /// Read the record from the leader, after this long.
-    Read(Duration),
-    Write(Write),
-    /// Ask the owner of this attempt.
-    Ask {
-        worker: String,
-        attempt_id: AttemptId,
-    },
-    Wait(Moment),
-    /// Run the handler.
-    Start,
-    /// Store a dead letter.
-    Bury(Reason),
-    /// Ack; `tell` the caller that the outcome was stored before.
-    Ack {
-        tell: bool,
-    },
-    Nak(Duration),
-    /// Stop the handler and send nothing.
-    Forget,
-}
-
-/// A write of the record by compare-and-set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Write {
-    pub(crate) what: What,
-    /// The sequence that must be the last on the record's subject; 0 for none.
-    pub(crate) expected: u64,
-    /// Counts the writes of this attempt.
-    pub(crate) number: u32,
-}
-
-/// What a write says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum What {
-    Claim,
-    Released { delay: Duration, spent: u32 },
-    Outcome(Outcome),
-}
-
-/// Which outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The handler's value.
-    Value,
-    /// The handler's error, with the reason if it was not final by itself.
-    Error(Option<Reason>),
-    /// The handler may have run.
-    Failed(Reason),
-    /// The handler certainly never ran.
-    Rejected(Reason),
-}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
@@ -195,6 +37,11 @@ enum State {
     Over,
 }
 
+/// Such handlers claim before they start, so without a record nothing has begun.
+fn claims_first(terms: Terms) -> bool {
+    terms.once || terms.fenced
+}
+
 /// One delivery on its way through a worker.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
@@ -212,6 +59,8 @@ pub(crate) struct Attempt {
     claimed: bool,
     writes: u32,
     in_flight: Option<Write>,
+    /// The write in flight repeats one that came to nothing.
+    repeated: bool,
     /// What happened while a write was in flight.
     ended: Option<Ending>,
     rewrite: bool,
@@ -221,19 +70,22 @@ pub(crate) struct Attempt {
 
 impl Attempt {
     pub(crate) fn new(id: AttemptId, delivery: Delivery, terms: Terms) -> Self {
+        // Without a record at most one earlier attempt can have begun, because the second one claims. Whether it did is
+        // not known: it must not be the reason why the last attempt is refused.
+        let unproven = delivery.count > 1 && !claims_first(terms) && terms.attempts > 1;
         Self {
             id,
             delivery,
             terms,
             state: State::New,
             number: u32::try_from(delivery.count).unwrap_or(u32::MAX),
-            // Without a record at most one earlier attempt can have begun: the second one claims.
-            spent: u32::try_from(delivery.count.min(2)).unwrap_or(2),
+            spent: 1 + u32::from(unproven),
             earlier: false,
             sequence: 0,
             claimed: false,
             writes: 0,
             in_flight: None,
+            repeated: false,
             ended: None,
             rewrite: false,
             buried: None,
@@ -289,14 +141,16 @@ impl Attempt {
             return Action::None;
         }
         match event {
-            Event::Begin => self.begin(),
+            Event::Begin => self.begin(now),
             Event::Read(Err(())) => Action::Read(RETRY),
             Event::Read(Ok(seen)) => self.read(seen, now),
-            Event::Written(written) => self.written(written),
+            Event::Written(written) => self.written(written, now),
             Event::Owner(owner) => self.owner(owner, now),
             Event::Due => Action::Read(Duration::ZERO),
             Event::Ended(ending) => self.ended(ending),
-            Event::Beat => self.claim_if_running(!self.claimed),
+            Event::LetGo if self.is_running() => Action::None,
+            Event::LetGo => self.ended(Ending::HandedOver),
+            Event::Beat => self.claim_if_running(!self.claimed && self.in_flight.is_none()),
             Event::Reconnected => self.claim_if_running(true),
             Event::Buried(stored) => self.buried(stored),
             Event::Lost => self.finish(Action::Forget),
@@ -308,17 +162,24 @@ impl Attempt {
         action
     }
 
-    fn begin(&mut self) -> Action {
+    fn begin(&mut self, now: Moment) -> Action {
+        if self.state != State::New {
+            return Action::None;
+        }
         if !self.is_first() {
             self.state = State::Looking;
             return Action::Read(Duration::ZERO);
         }
-        self.start_or_expire()
+        self.start_or_expire(now)
+    }
+
+    fn is_expired(&self, now: Moment) -> bool {
+        now >= self.delivery.expires
     }
 
     /// Nothing and nobody is in the way: run, unless the deadline has passed.
-    fn start_or_expire(&mut self) -> Action {
-        if self.delivery.expired {
+    fn start_or_expire(&mut self, now: Moment) -> Action {
+        if self.is_expired(now) {
             self.state = State::Settling;
             return self.write(What::Outcome(self.never_ran(Reason::Expired)));
         }
@@ -350,12 +211,10 @@ impl Attempt {
             self.state = State::Standing;
             return Action::Wait(self.delivery.owner_claims_until);
         }
-        // Such handlers claim before they start, so without a record nothing has begun.
-        let claims_first = self.terms.once || self.terms.fenced;
-        self.earlier = self.delivery.count > 1 && !claims_first;
+        self.earlier = (self.delivery.count > 1 || forgotten) && !claims_first(self.terms);
         self.sequence = 0;
-        if self.delivery.expired {
-            return self.start_or_expire();
+        if self.is_expired(now) {
+            return self.start_or_expire(now);
         }
         self.state = State::Claiming;
         self.write(What::Claim)
@@ -368,7 +227,7 @@ impl Attempt {
             Kind::Unknown | Kind::CancelRequested => self.finish(Action::Forget),
             Kind::Released => match seen.wait {
                 Some(wait) if !wait.is_zero() => self.finish(Action::Nak(wait)),
-                _ => self.take_over(&seen),
+                _ => self.take_over(&seen, now),
             },
             Kind::Claim => self.watch(seen, now),
         }
@@ -387,7 +246,7 @@ impl Attempt {
         let ask = Action::Ask { worker: seen.worker.clone(), attempt_id: seen.attempt_id };
         let waited = now >= until && matches!(self.state, State::Watching { .. });
         if waited {
-            return self.take_over(&seen);
+            return self.take_over(&seen, now);
         }
         self.state = State::Watching { seen, until };
         ask
@@ -404,17 +263,17 @@ impl Attempt {
         }
     }
 
-    fn take_over(&mut self, seen: &Seen) -> Action {
-        self.earlier = true;
+    fn take_over(&mut self, seen: &Seen, now: Moment) -> Action {
+        self.earlier = seen.kind != Kind::Released || seen.attempt > 0;
         self.sequence = seen.sequence;
         self.number = seen.attempt.saturating_add(1);
         self.spent = seen.spent.saturating_add(1);
-        if self.terms.once {
+        if self.terms.once && self.earlier {
             self.state = State::Settling;
             return self.write(What::Outcome(Outcome::Failed(Reason::Interrupted)));
         }
-        if self.delivery.expired {
-            return self.start_or_expire();
+        if self.is_expired(now) {
+            return self.start_or_expire(now);
         }
         if self.spent > self.terms.attempts {
             return self.bury(Reason::Exhausted, Outcome::Failed(Reason::Exhausted));
@@ -430,13 +289,14 @@ impl Attempt {
         Action::Write(write)
     }
 
-    fn written(&mut self, written: Written) -> Action {
+    fn written(&mut self, written: Written, now: Moment) -> Action {
         let Some(write) = self.in_flight else {
             return Action::None;
         };
         match written {
-            Written::Stored(sequence) => self.stored(write, sequence),
-            Written::InDoubt => Action::Read(Duration::ZERO),
+            Written::Stored(sequence) => self.stored(write, sequence, now),
+            // A server that refuses every time is not to be asked in a tight loop.
+            Written::InDoubt => Action::Read(if self.repeated { RETRY } else { Duration::ZERO }),
             Written::TooLarge if matches!(write.what, What::Outcome(Outcome::Value | Outcome::Error(_))) => {
                 self.write(What::Outcome(Outcome::Failed(Reason::TooLarge)))
             }
@@ -449,8 +309,9 @@ impl Attempt {
         }
     }
 
-    fn stored(&mut self, write: Write, sequence: u64) -> Action {
+    fn stored(&mut self, write: Write, sequence: u64, now: Moment) -> Action {
         self.in_flight = None;
+        self.repeated = false;
         self.sequence = sequence;
         match write.what {
             What::Outcome(_) => self.finish(Action::Ack { tell: false }),
@@ -461,8 +322,7 @@ impl Attempt {
                     return self.settle(ending);
                 }
                 if matches!(self.state, State::Claiming) {
-                    self.state = State::Running;
-                    return Action::Start;
+                    return self.start_or_expire(now);
                 }
                 let again = std::mem::take(&mut self.rewrite);
                 self.claim_if_running(again)
@@ -472,28 +332,36 @@ impl Attempt {
 
     /// The leader's record decides a write that is in doubt.
     fn resolve(&mut self, write: Write, seen: Option<Seen>, now: Moment) -> Action {
-        match seen {
-            None => {
-                self.sequence = 0;
-                self.write(write.what)
+        let Some(seen) = seen else {
+            return self.repeat(write, 0);
+        };
+        let own = seen.attempt_id == self.id;
+        match seen.kind {
+            // An outcome stays as it is, also an own one of an earlier write that was late.
+            Kind::Outcome => self.finish(Action::Ack { tell: !own }),
+            _ if own && seen.write == write.number => self.stored(write, seen.sequence, now),
+            _ if own || seen.sequence == write.expected => self.repeat(write, seen.sequence),
+            // Not an attempt, only a mark that a later version acts on: the result counts.
+            Kind::CancelRequested if !matches!(self.state, State::Claiming) => {
+                self.repeat(write, seen.sequence)
             }
-            Some(seen) if seen.attempt_id == self.id && seen.write == write.number => {
-                self.stored(write, seen.sequence)
-            }
-            Some(seen) if seen.attempt_id == self.id || seen.sequence == write.expected => {
-                self.sequence = seen.sequence;
-                self.write(write.what)
-            }
-            Some(seen) if seen.kind == Kind::Outcome => self.finish(Action::Ack { tell: true }),
             // Before the start somebody else's claim is as good as one that was found at first.
-            Some(seen) if matches!(self.state, State::Claiming) => {
+            _ if matches!(self.state, State::Claiming) && self.ended.is_none() => {
                 self.state = State::Looking;
-                if self.ended.is_some() {
-                    return self.finish(Action::Forget);
-                }
                 self.somebody_there(seen, now)
             }
-            Some(_) => self.finish(Action::Forget),
+            _ => self.finish(Action::Forget),
+        }
+    }
+
+    /// The write came to nothing, and the record is still this attempt's to replace: write again, or what has become
+    /// due since.
+    fn repeat(&mut self, write: Write, sequence: u64) -> Action {
+        self.sequence = sequence;
+        self.repeated = true;
+        match self.ended.take() {
+            Some(ending) => self.settle(ending),
+            None => self.write(write.what),
         }
     }
 
@@ -511,7 +379,8 @@ impl Attempt {
     fn ended(&mut self, ending: Ending) -> Action {
         match self.state {
             State::Running | State::Claiming if self.in_flight.is_some() => {
-                self.ended = Some(ending);
+                // The first ending stands: a result is not lost to a time-out that is noticed later.
+                self.ended.get_or_insert(ending);
                 Action::None
             }
             State::Running => self.settle(ending),
@@ -523,14 +392,21 @@ impl Attempt {
     }
 
     fn settle(&mut self, ending: Ending) -> Action {
+        let begun = self.is_running();
         self.state = State::Settling;
         match ending {
+            // Nothing of this attempt is left over: attempt 0 says that none has begun, so that even a handler that
+            // runs at most once may be started by the next worker.
+            Ending::HandedOver if !begun => {
+                self.number = if self.earlier { self.number.saturating_sub(1).max(1) } else { 0 };
+                self.release(Duration::ZERO, self.spent.saturating_sub(1))
+            }
             Ending::Value => self.write(What::Outcome(Outcome::Value)),
             Ending::Error { retry: Some(delay) } if !self.terms.once => {
                 if self.spent >= self.terms.attempts {
                     return self.bury(Reason::Exhausted, Outcome::Error(Some(Reason::Exhausted)));
                 }
-                self.write(What::Released { delay, spent: self.spent })
+                self.release(delay, self.spent)
             }
             Ending::Error { .. } => self.write(What::Outcome(Outcome::Error(None))),
             Ending::Panicked => self.bury(Reason::Panicked, Outcome::Failed(Reason::Panicked)),
@@ -540,10 +416,12 @@ impl Attempt {
                 self.write(What::Outcome(Outcome::Failed(Reason::Interrupted)))
             }
             // An attempt that was taken from its handler is not used up.
-            Ending::HandedOver => {
-                self.write(What::Released { delay: Duration::ZERO, spent: self.spent.saturating_sub(1) })
-            }
+            Ending::HandedOver => self.release(Duration::ZERO, self.spent.saturating_sub(1)),
         }
+    }
+
+    fn release(&mut self, delay: Duration, spent: u32) -> Action {
+        self.write(What::Released { delay, spent })
     }
 
     fn bury(&mut self, reason: Reason, outcome: Outcome) -> Action {
@@ -563,3 +441,6 @@ impl Attempt {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

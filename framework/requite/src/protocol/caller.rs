@@ -6,143 +6,18 @@ use std::time::Duration;
 use super::time::Moment;
 use crate::wire::{PayloadHash, record::Kind};
 
+mod vocabulary;
+
+pub(crate) use vocabulary::{Action, Answer, Event, Limits, Presence, Seen, Streams, Verdict};
+
 /// Between two publishes that nobody answered.
 const NO_RESPONDERS_DELAY: Duration = Duration::from_millis(250);
-/// Between two publishes that are in doubt by the server's own word.
+/// Between two publishes that are in doubt by the server's own word; doubles up to [`NO_RESPONDERS_DELAY`].
 const DOUBT_DELAY: Duration = Duration::from_millis(10);
 /// How long after the deadline the last read may take.
 const LAST_READ: Duration = Duration::from_millis(600);
-/// Between two reads that failed.
+/// Between two reads that failed; doubles up to [`Limits::read_after`].
 const READ_DELAY: Duration = Duration::from_millis(250);
-
-/// The limits of a call; a moment is absolute, a duration counts from the last sign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limits {
-    /// Until when acceptance may stay in doubt.
-    pub(crate) accept_by: Moment,
-    /// How long after acceptance the handler must have started.
-    pub(crate) start_within: Option<Duration>,
-    /// The longest silence of a started handler.
-    pub(crate) silent_for: Option<Duration>,
-    pub(crate) deadline: Moment,
-    /// After this much silence the record is read.
-    pub(crate) read_after: Duration,
-}
-
-/// What a record says to its caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
-    pub(crate) kind: Kind,
-    pub(crate) hash: PayloadHash,
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    Begin,
-    Answer(Answer),
-    /// The record was read; `Err` if that failed. `Ok(None)` proves nothing.
-    Read(Result<Option<Seen>, ()>),
-    Streams(Streams),
-    /// Whether the owner, or any worker at all, answered.
-    Asked(Presence),
-    /// The record came on the inbox.
-    Pushed(Seen),
-    /// A signal came: the handler runs.
-    Alive,
-    /// A worker says that the outcome is stored.
-    StoredBefore,
-    Reconnected,
-    /// The server refused the publish.
-    Denied,
-    /// The time of [`Caller::wake_at`] has come.
-    Due,
-}
-
-/// The answer to a publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
-    Stored,
-    Duplicate,
-    Exists,
-    InDoubt,
-    NoResponders,
-    Full,
-    TooLarge,
-    Refused,
-    Closed,
-}
-
-/// Which streams there are for the request's subject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Streams {
-    /// There is one: its leader is not to be reached.
-    Match,
-    /// The service has a stream, but not for this method.
-    NoMethod,
-    NoService,
-    /// Nobody could say.
-    Unknown,
-}
-
-/// Who is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Presence {
-    /// A worker runs this call.
-    Owner,
-    /// Workers serve the method, none runs this call as far as they say.
-    Workers,
-    Nobody,
-}
-
-/// What to do next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Publish the request, after this long.
-    Publish {
-        resend: bool,
-        with_message_id: bool,
-        after: Duration,
-    },
-    /// Read the record, after this long.
-    Read {
-        after: Duration,
-    },
-    /// Ask which streams take the request.
-    AskStreams,
-    /// Ask who runs the call.
-    AskWorkers,
-    /// Wait for the next event, or for [`Caller::wake_at`].
-    Wait,
-    Finish(Verdict),
-}
-
-/// How a call ends for its caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// The last record that was seen is the outcome.
-    Outcome,
-    IdReused,
-    TooLarge,
-    QueueFull,
-    NoSuchMethod,
-    NoStream,
-    PermissionDenied,
-    Refused,
-    /// Nobody took the request for as long as it was allowed.
-    NoQuorum,
-    Closed,
-    /// May have been accepted; whether is not known.
-    AcceptanceUnknown,
-    /// Accepted; no worker serves the method.
-    NoWorker,
-    /// Accepted; the workers are busy.
-    NotStarted,
-    /// Started; nothing was heard for too long.
-    Silent,
-    /// The deadline passed.
-    DeadlinePassed,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -150,6 +25,18 @@ enum Phase {
     Accepting,
     Accepted,
     Started,
+    /// Started, and let go for another attempt: no handler runs that could be silent.
+    Released,
+}
+
+/// What is under way. It is bounded in time and comes back by itself, unless something else takes its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UnderWay {
+    Nothing,
+    Publish,
+    Streams,
+    Read,
+    Workers,
 }
 
 /// Why the workers are asked, or the record is read a last time.
@@ -177,7 +64,11 @@ pub(crate) struct Caller {
     asked_streams: bool,
     /// The re-send's answer is to be followed by a read.
     read_again: bool,
-    busy: bool,
+    /// How a re-send was refused: the verdict, unless the record knows better.
+    refused: Option<Verdict>,
+    under_way: UnderWay,
+    /// Failures in a row, of publishes or of reads.
+    failures: u32,
     lapse: Option<Lapse>,
     done: bool,
 }
@@ -197,7 +88,9 @@ impl Caller {
             doubt: false,
             asked_streams: false,
             read_again: false,
-            busy: false,
+            refused: None,
+            under_way: UnderWay::Nothing,
+            failures: 0,
             lapse: None,
             done: false,
         }
@@ -213,11 +106,6 @@ impl Caller {
         self.phase != Phase::Accepting
     }
 
-    /// Whether the handler is known to have started.
-    pub(crate) fn is_started(&self) -> bool {
-        self.phase == Phase::Started
-    }
-
     /// Whether an earlier publish of this call may have been stored, whatever the last one's answer was.
     pub(crate) fn is_in_doubt(&self) -> bool {
         self.doubt
@@ -231,15 +119,24 @@ impl Caller {
         if self.lapse == Some(Lapse::Deadline) {
             return self.limits.deadline + LAST_READ;
         }
-        // What is under way is bounded in time and comes back by itself.
-        if self.busy {
+        if self.is_busy() {
             return self.limits.deadline;
         }
-        let limit = match self.phase {
-            Phase::Started => self.limits.silent_for.map(|span| self.heard + span),
-            _ => self.limits.start_within.map(|span| self.accepted_at + span),
-        };
-        self.next_look().min(self.limits.deadline).min(limit.unwrap_or(Moment::FAR))
+        let limit = self.limit().map_or(Moment::FAR, |(_, at)| at);
+        self.next_look().min(self.limits.deadline).min(limit)
+    }
+
+    /// The limit of the phase that an accepted call is in.
+    fn limit(&self) -> Option<(Lapse, Moment)> {
+        match self.phase {
+            Phase::Accepted => self.limits.start_within.map(|span| (Lapse::Start, self.accepted_at + span)),
+            Phase::Started => self.limits.silent_for.map(|span| (Lapse::Silence, self.heard + span)),
+            Phase::Accepting | Phase::Released => None,
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.under_way != UnderWay::Nothing
     }
 
     fn next_look(&self) -> Moment {
@@ -257,10 +154,11 @@ impl Caller {
             Event::Read(read) => self.read(read, now),
             Event::Streams(streams) => self.streams(streams),
             Event::Asked(presence) => self.asked(presence, now),
-            Event::Pushed(seen) => self.seen(seen, now),
+            Event::Pushed(seen) => self.pushed(seen, now),
             Event::Alive => {
+                let published = self.is_accepted();
                 self.started(now);
-                Action::Wait
+                self.stop_publishing(published, now)
             }
             Event::StoredBefore => {
                 self.accepted(now);
@@ -269,6 +167,7 @@ impl Caller {
             Event::Reconnected => self.reconnected(now),
             Event::Denied if !self.is_accepted() => self.finish(Verdict::PermissionDenied),
             Event::Denied => Action::Wait,
+            Event::Closed => self.closed(),
             Event::Due => self.due(now),
         }
     }
@@ -285,7 +184,7 @@ impl Caller {
     }
 
     fn publish(&mut self, with_message_id: bool, after: Duration) -> Action {
-        self.busy = true;
+        self.under_way = UnderWay::Publish;
         let resend = self.resend;
         // Whatever comes of this one, the next is not the first any more.
         self.read_again = resend;
@@ -293,8 +192,27 @@ impl Caller {
         Action::Publish { resend, with_message_id, after }
     }
 
+    /// Acceptance became known by other means than the publish's own answer: what may still be waiting to be published
+    /// gives way to a read.
+    fn stop_publishing(&mut self, accepted_before: bool, now: Moment) -> Action {
+        if accepted_before || !self.is_accepted() { Action::Wait } else { self.look(Duration::ZERO, now) }
+    }
+
+    /// The end of a connection can leave a publish in doubt that had left before.
+    fn closed(&mut self) -> Action {
+        self.doubt |= self.under_way == UnderWay::Publish;
+        self.finish(Verdict::Closed)
+    }
+
+    /// The delay after one more failure in a row.
+    fn back_off(&mut self, first: Duration, longest: Duration) -> Duration {
+        let delay = first.saturating_mul(1 << self.failures.min(16)).min(longest.max(first));
+        self.failures += 1;
+        delay
+    }
+
     fn look(&mut self, after: Duration, now: Moment) -> Action {
-        self.busy = true;
+        self.under_way = UnderWay::Read;
         self.looked = now;
         Action::Read { after }
     }
@@ -304,6 +222,8 @@ impl Caller {
             self.phase = Phase::Accepted;
             self.accepted_at = now;
             self.heard = now;
+            self.refused = None;
+            self.failures = 0;
         }
     }
 
@@ -318,14 +238,17 @@ impl Caller {
     }
 
     fn answer(&mut self, answer: &Answer, now: Moment) -> Action {
-        self.busy = false;
         if self.is_accepted() {
-            return self.idle(now);
+            return self.back(now);
         }
         match answer {
+            Answer::Stored if self.read_again => {
+                self.accepted(now);
+                self.look(Duration::ZERO, now)
+            }
             Answer::Stored => {
                 self.accepted(now);
-                if self.read_again { self.look(Duration::ZERO, now) } else { self.idle(now) }
+                self.back(now)
             }
             Answer::Exists => {
                 self.accepted(now);
@@ -337,19 +260,35 @@ impl Caller {
             }
             Answer::InDoubt => {
                 self.doubt = true;
-                self.publish_or_give_up(DOUBT_DELAY, now)
+                let after = self.back_off(DOUBT_DELAY, NO_RESPONDERS_DELAY);
+                self.publish_or_give_up(after, now)
             }
             Answer::NoResponders if !self.asked_streams => {
                 self.asked_streams = true;
-                self.busy = true;
+                self.under_way = UnderWay::Streams;
                 Action::AskStreams
             }
             Answer::NoResponders => self.publish_or_give_up(NO_RESPONDERS_DELAY, now),
-            Answer::Full => self.finish(Verdict::QueueFull),
-            Answer::TooLarge => self.finish(Verdict::TooLarge),
-            Answer::Refused => self.finish(Verdict::Refused),
-            Answer::Closed => self.finish(Verdict::Closed),
+            Answer::Full => self.refuse(Verdict::QueueFull, now),
+            Answer::TooLarge => self.refuse(Verdict::TooLarge, now),
+            Answer::Refused => self.refuse(Verdict::Refused, now),
+            Answer::Closed => self.closed(),
         }
+    }
+
+    /// A re-send that is refused may repeat a call that has its outcome already.
+    fn refuse(&mut self, verdict: Verdict, now: Moment) -> Action {
+        if !self.read_again {
+            return self.finish(verdict);
+        }
+        self.refused = Some(verdict);
+        self.look(Duration::ZERO, now)
+    }
+
+    /// What was under way is back, with nothing that asks for more.
+    fn back(&mut self, now: Moment) -> Action {
+        self.under_way = UnderWay::Nothing;
+        self.idle(now)
     }
 
     fn publish_or_give_up(&mut self, after: Duration, now: Moment) -> Action {
@@ -360,46 +299,48 @@ impl Caller {
     }
 
     fn give_up_accepting(&mut self) -> Action {
-        let verdict = if self.doubt { Verdict::AcceptanceUnknown } else { Verdict::NoQuorum };
+        let verdict = match self.refused {
+            Some(refused) => refused,
+            None if self.doubt => Verdict::AcceptanceUnknown,
+            None => Verdict::NoQuorum,
+        };
         self.finish(verdict)
     }
 
     fn streams(&mut self, streams: Streams) -> Action {
-        self.busy = false;
         match streams {
-            Streams::NoMethod if !self.doubt => self.finish(Verdict::NoSuchMethod),
-            Streams::NoService if !self.doubt => self.finish(Verdict::NoStream),
-            Streams::Match => self.publish(true, NO_RESPONDERS_DELAY),
-            _ => {
-                // Nobody could say: ask again after the next publish that nobody answers.
-                self.asked_streams = false;
-                self.publish(true, NO_RESPONDERS_DELAY)
-            }
+            Streams::NoMethod if !self.doubt => return self.finish(Verdict::NoSuchMethod),
+            Streams::NoService if !self.doubt => return self.finish(Verdict::NoStream),
+            Streams::Match => {}
+            // Nobody could say: ask again after the next publish that nobody answers.
+            Streams::NoMethod | Streams::NoService | Streams::Unknown => self.asked_streams = false,
         }
+        self.publish(true, NO_RESPONDERS_DELAY)
     }
 
     fn read(&mut self, read: Result<Option<Seen>, ()>, now: Moment) -> Action {
-        self.busy = false;
+        if read.is_ok() {
+            self.failures = 0;
+        }
         match read {
-            Ok(Some(seen)) => {
-                if let action @ Action::Finish(_) = self.seen(seen, now) {
-                    return action;
-                }
-                self.after_read(now)
-            }
-            Ok(None) if !self.is_accepted() => {
+            Ok(Some(seen)) => match self.seen(seen, now) {
+                finish @ Action::Finish(_) => finish,
+                _ => self.after_read(now),
+            },
+            Ok(None) if !self.is_accepted() => match self.refused {
+                Some(verdict) => self.finish(verdict),
+                None if self.is_late(now) => self.give_up_accepting(),
                 // The server dropped the publish as a duplicate of one that is not finished, or of one that is
                 // forgotten: without a message id it tells which.
-                if now >= self.limits.accept_by {
-                    self.give_up_accepting()
-                } else {
-                    self.publish(false, Duration::ZERO)
-                }
-            }
+                None => self.publish(false, Duration::ZERO),
+            },
             Ok(None) => self.after_read(now),
             Err(()) if self.lapse.is_some() => self.after_read(now),
-            Err(()) if !self.is_accepted() && now >= self.limits.accept_by => self.give_up_accepting(),
-            Err(()) => self.look(READ_DELAY, now),
+            Err(()) if !self.is_accepted() && self.is_late(now) => self.give_up_accepting(),
+            Err(()) => {
+                let after = self.back_off(READ_DELAY, self.limits.read_after);
+                self.look(after, now)
+            }
         }
     }
 
@@ -408,24 +349,37 @@ impl Caller {
         match self.lapse {
             Some(Lapse::Deadline) => self.finish(Verdict::DeadlinePassed),
             Some(_) => {
-                self.busy = true;
+                self.under_way = UnderWay::Workers;
                 Action::AskWorkers
             }
-            None => self.idle(now),
+            None => self.back(now),
         }
     }
 
     fn asked(&mut self, presence: Presence, now: Moment) -> Action {
-        self.busy = false;
         match (self.lapse, presence) {
-            (None | Some(Lapse::Deadline), _) => self.idle(now),
+            (None | Some(Lapse::Deadline), _) => self.back(now),
             (Some(_), Presence::Owner) => {
                 self.started(now);
-                self.idle(now)
+                self.back(now)
             }
             (Some(Lapse::Start), Presence::Workers) => self.finish(Verdict::NotStarted),
             (Some(Lapse::Start), Presence::Nobody) => self.finish(Verdict::NoWorker),
             (Some(Lapse::Silence), _) => self.finish(Verdict::Silent),
+        }
+    }
+
+    /// A record that was stored just now.
+    fn pushed(&mut self, seen: Seen, now: Moment) -> Action {
+        let accepted_before = self.is_accepted();
+        match self.seen(seen, now) {
+            finish @ Action::Finish(_) => finish,
+            _ => {
+                if seen.kind == Kind::Claim {
+                    self.started(now);
+                }
+                self.stop_publishing(accepted_before, now)
+            }
         }
     }
 
@@ -434,29 +388,27 @@ impl Caller {
             return self.finish(Verdict::IdReused);
         }
         match seen.kind {
-            Kind::Outcome => self.finish(Verdict::Outcome),
-            // A claim may be a dead worker's: it proves a start, but only a new one is a sign of life.
-            Kind::Claim => {
-                if !self.is_started() {
-                    self.started(now);
-                }
-                Action::Wait
+            Kind::Outcome => return self.finish(Verdict::Outcome),
+            // A claim that was read may be a dead worker's: it proves a start, and is no sign of life.
+            Kind::Claim if self.phase == Phase::Started => {}
+            Kind::Claim => self.started(now),
+            Kind::Released if seen.attempt > 0 => {
+                self.started(now);
+                self.phase = Phase::Released;
             }
-            Kind::Released | Kind::CancelRequested | Kind::Unknown => {
-                self.accepted(now);
-                Action::Wait
-            }
+            Kind::Released | Kind::CancelRequested | Kind::Unknown => self.accepted(now),
         }
+        Action::Wait
     }
 
     fn reconnected(&mut self, now: Moment) -> Action {
         if self.is_accepted() {
             return self.look(Duration::ZERO, now);
         }
-        if self.busy {
-            // The answer to what was asked on the old connection does not come any more.
-            self.doubt = true;
-        }
+        // The answer to what was asked on the old connection does not come any more.
+        self.doubt |= self.under_way == UnderWay::Publish;
+        self.asked_streams &= self.under_way != UnderWay::Streams;
+        self.refused = None;
         self.publish(true, Duration::ZERO)
     }
 
@@ -471,23 +423,20 @@ impl Caller {
         self.idle(now)
     }
 
-    /// Nothing is under way: look whether a limit has passed.
+    /// Looks whether a limit has passed.
     fn idle(&mut self, now: Moment) -> Action {
-        if self.busy {
-            return self.give_up_if_late(now);
+        if !self.is_accepted() {
+            return if self.is_late(now) { self.give_up_late() } else { Action::Wait };
         }
-        if now >= self.limits.deadline && self.is_accepted() {
+        if self.is_busy() {
+            return Action::Wait;
+        }
+        if now >= self.limits.deadline {
             return self.due(now);
         }
-        let lapsed = |limit: Option<Duration>, since: Moment| limit.is_some_and(|limit| now >= since + limit);
-        match self.phase {
-            Phase::Accepting => self.give_up_if_late(now),
-            Phase::Accepted if lapsed(self.limits.start_within, self.accepted_at) => {
-                self.lapse = Some(Lapse::Start);
-                self.look(Duration::ZERO, now)
-            }
-            Phase::Started if lapsed(self.limits.silent_for, self.heard) => {
-                self.lapse = Some(Lapse::Silence);
+        match self.limit() {
+            Some((lapse, at)) if now >= at => {
+                self.lapse = Some(lapse);
                 self.look(Duration::ZERO, now)
             }
             _ if now >= self.next_look() => self.look(Duration::ZERO, now),
@@ -495,12 +444,17 @@ impl Caller {
         }
     }
 
-    fn give_up_if_late(&mut self, now: Moment) -> Action {
-        if self.phase == Phase::Accepting && now >= self.limits.accept_by.min(self.limits.deadline) {
-            // What is under way may still be stored.
-            self.doubt |= self.busy;
-            return self.give_up_accepting();
-        }
-        Action::Wait
+    /// Whether acceptance has been in doubt for as long as it may.
+    fn is_late(&self, now: Moment) -> bool {
+        now >= self.limits.accept_by.min(self.limits.deadline)
+    }
+
+    fn give_up_late(&mut self) -> Action {
+        // What is under way may still be stored.
+        self.doubt |= self.under_way == UnderWay::Publish;
+        self.give_up_accepting()
     }
 }
+
+#[cfg(test)]
+mod tests;

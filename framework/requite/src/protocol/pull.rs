@@ -25,6 +25,8 @@ pub(crate) struct Pulls {
     expected: usize,
     next_token: u64,
     heard: Moment,
+    /// The oldest pull that was forgotten, and until when it may still bring something.
+    forgotten: Option<Pull>,
 }
 
 /// A pull to send.
@@ -37,7 +39,15 @@ pub(crate) struct Next {
 
 impl Pulls {
     pub(crate) fn new(slots: usize, times: LeaseTimes) -> Self {
-        Self { slots, times, open: VecDeque::new(), expected: 0, next_token: 0, heard: Moment(0) }
+        Self {
+            slots,
+            times,
+            open: VecDeque::new(),
+            expected: 0,
+            next_token: 0,
+            heard: Moment(0),
+            forgotten: None,
+        }
     }
 
     /// The pull to send now, where `held` slots are taken: as many as are free, once that is a quarter of all or
@@ -57,11 +67,13 @@ impl Pulls {
         Some(Next { token, batch: free })
     }
 
-    /// A message came. Which pull brought it cannot be told, so its lease counts from the oldest that is open.
+    /// A message came. Which pull brought it cannot be told, so its lease counts from the oldest that may have.
     pub(crate) fn delivered(&mut self, now: Moment) -> Moment {
         self.heard = now;
         self.expected = self.expected.saturating_sub(1);
-        self.open.front().map_or(now - self.times.heartbeat() - LATE, |pull| pull.sent)
+        self.forgotten = self.forgotten.filter(|pull| now < pull.expires + self.times.heartbeat());
+        let oldest = self.forgotten.as_ref().or(self.open.front());
+        oldest.map_or(now - self.times.heartbeat() - LATE, |pull| pull.sent)
     }
 
     /// The server gave a sign of life for a pull.
@@ -80,8 +92,10 @@ impl Pulls {
         }
     }
 
-    /// Forgets every pull: the connection, the leader or the consumer went away.
+    /// Forgets every pull: the connection, the leader or the consumer went away. What one of them brought may still be
+    /// on its way.
     pub(crate) fn reset(&mut self) {
+        self.forgotten = self.forgotten.or(self.open.front().copied());
         self.open.clear();
         self.expected = 0;
     }
@@ -163,6 +177,16 @@ mod tests {
         assert!(pulls.is_lost(check));
         pulls.reset();
         assert!(!pulls.is_lost(check));
+    }
+
+    #[test]
+    fn a_late_delivery_of_a_forgotten_pull_counts_from_that_pull() {
+        let mut pulls = pulls(4);
+        pulls.next(0, Moment(7));
+        pulls.reset();
+        pulls.next(0, Moment(3_000_000_000));
+        assert_eq!(pulls.delivered(Moment(4_000_000_000)), Moment(7));
+        assert_eq!(pulls.delivered(Moment(11_000_000_000)), Moment(3_000_000_000));
     }
 
     proptest! {

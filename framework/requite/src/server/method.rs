@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::stats::Counters;
+use super::{barrier::Barrier, stats::Counters};
 use crate::{
     broker::Headers,
     name::Instance,
@@ -41,6 +41,7 @@ pub(crate) struct MethodRuntime {
     pub(crate) options: Method,
     pub(crate) handler: HandlerFn,
     pub(crate) times: LeaseTimes,
+    pub(crate) barrier: Barrier,
     pub(crate) slots: Slots,
     pub(crate) clock: Mutex<ServerClock>,
     pub(crate) binding: Mutex<Option<Binding>>,
@@ -66,11 +67,17 @@ pub(crate) struct Binding {
 }
 
 impl MethodRuntime {
-    pub(crate) fn new(service: Arc<ServiceRuntime>, options: Method, handler: HandlerFn) -> Self {
+    pub(crate) fn new(
+        service: Arc<ServiceRuntime>,
+        options: Method,
+        handler: HandlerFn,
+        (barrier, times): (Barrier, LeaseTimes),
+    ) -> Self {
         let mut attempt_base = [0; 8];
         attempt_base.copy_from_slice(&crate::name::random_bits()[..8]);
         Self {
-            times: LeaseTimes::new(options.lease),
+            times,
+            barrier,
             slots: Slots::new(options.concurrency),
             clock: Mutex::default(),
             binding: Mutex::new(None),

@@ -7,6 +7,7 @@ use std::{
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+mod barrier;
 pub(crate) mod bind;
 pub(crate) mod held;
 pub(crate) mod keeper;
@@ -148,8 +149,14 @@ impl Server {
             let service: Name = definition.name.parse().map_err(SetupError::from)?;
             let subjects = ServiceSubjects::new(&self.config.namespace, &service);
             let options: Vec<Method> = definition.methods.iter().map(|(method, _)| *method).collect();
-            let plan =
-                Plan { subjects: &subjects, methods: &options, limits: self.limits, setup: self.setup };
+            let about = format!("{} {}. {}", definition.name, definition.version, definition.description);
+            let plan = Plan {
+                subjects: &subjects,
+                about,
+                methods: &options,
+                limits: self.limits,
+                setup: self.setup,
+            };
             let prepared = prepare(&self.broker, &plan).await?;
             let runtime = Arc::new(ServiceRuntime {
                 request_stream: subjects.request_stream(),
@@ -162,7 +169,9 @@ impl Server {
                 counters: Arc::clone(&counters),
             });
             for (options, handler) in definition.methods {
-                methods.push(Arc::new(MethodRuntime::new(Arc::clone(&runtime), options, handler)));
+                let stream = &runtime.request_stream;
+                let proof = barrier::choose(&self.broker, stream, &options, self.limits.replicas).await?;
+                methods.push(Arc::new(MethodRuntime::new(Arc::clone(&runtime), options, handler, proof)));
             }
         }
         let keeper = Keeper::start(&self.broker, methods.clone(), worker.as_str()).await?;

@@ -263,7 +263,7 @@ impl Puller {
         let machine = Attempt::new(method.new_attempt_id(), delivery, terms);
         let held =
             Arc::new(Held::new(Arc::clone(method), self.broker.clone(), arrival, body.clone(), machine));
-        self.keeper.register(Arc::clone(&held));
+        self.keeper.register(&held);
         self.tasks.spawn(worker::attend(held, body, self.keeper.clone(), prove));
     }
 
@@ -275,8 +275,10 @@ impl Puller {
             resend: envelope.resend,
             fresh: envelope.sent.is_some_and(|sent| *stored <= sent.saturating_add(nanos_of(FRESH))),
             above_bound: binding.is_some_and(|it| *sequence > it.last_sequence),
-            expired: envelope.left.is_some_and(|left| {
-                self.method.server_now(now).is_some_and(|now| now > stored.saturating_add(nanos_of(left)))
+            expires: envelope.left.zip(self.method.server_now(now)).map_or(Moment::FAR, |(left, server)| {
+                let deadline = stored.saturating_add(nanos_of(left));
+                // Past already is past for good: `now` is where this clock stands.
+                now + Duration::from_nanos(deadline.saturating_sub(server))
             }),
             owner_claims_until: binding.map_or(now + self.method.times.owner_claims_within(), |it| {
                 bind::owner_claims_until(&self.method, it)

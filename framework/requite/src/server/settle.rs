@@ -45,24 +45,23 @@ pub(crate) enum Next {
 }
 
 /// Does what the attempt asks for until it rests, over `via`: the worker's connection or the keeper's.
+///
+/// What a fresh request does not need is boxed: a future of every request carries room for the largest step.
 pub(crate) async fn drive(held: &Held, mut action: Action, keeper: &Keeper, via: &AnyBroker) -> Next {
     loop {
         let event = match action {
             Action::None => return Next::Rest,
             Action::Start => return Next::Start,
-            Action::Read(after) => {
-                pause(held, after).await;
-                Event::Read(read_record(held, via).await)
-            }
+            Action::Read(after) => Event::Read(Box::pin(read_record(held, after, via)).await),
             Action::Write(write) => Event::Written(write_record(held, write, via).await),
             Action::Ask { worker, attempt_id } => {
-                Event::Owner(ask_owner(held, &worker, attempt_id, via).await)
+                Event::Owner(Box::pin(ask_owner(held, &worker, attempt_id, via)).await)
             }
             Action::Wait(until) => {
-                pause(held, until.since(held.now())).await;
+                Box::pin(pause(held, until.since(held.now()))).await;
                 Event::Due
             }
-            Action::Bury(reason) => Event::Buried(bury(held, reason, via).await),
+            Action::Bury(reason) => Event::Buried(Box::pin(bury(held, reason, via)).await),
             Action::Ack { tell } => {
                 ack(held, tell, via).await;
                 return Next::Rest;
@@ -93,7 +92,8 @@ async fn pause(held: &Held, span: Duration) {
     }
 }
 
-async fn read_record(held: &Held, via: &AnyBroker) -> Result<Option<Seen>, ()> {
+async fn read_record(held: &Held, after: Duration, via: &AnyBroker) -> Result<Option<Seen>, ()> {
+    pause(held, after).await;
     let origin = held.origin();
     let service = &held.method.service;
     let subject = service.subjects.record(origin.caller, origin.id);
@@ -104,8 +104,9 @@ async fn read_record(held: &Held, via: &AnyBroker) -> Result<Option<Seen>, ()> {
         return Ok(None);
     };
     let Some(record) = Record::decode(&found.payload) else {
+        // Nothing that this version wrote: like a kind of a later one, it is left to whoever understands it.
         tracing::error!(%subject, "the record cannot be decoded");
-        return Err(());
+        return Ok(Some(Seen::unreadable(found.sequence)));
     };
     Ok(Some(Seen {
         sequence: found.sequence,
@@ -285,7 +286,7 @@ pub(crate) async fn store_dead_letter(
 async fn ack(held: &Held, tell: bool, via: &AnyBroker) {
     if tell {
         count(&held.method.service.counters.known_outcomes);
-        signal(held, SignalKind::Stored, via).await;
+        Box::pin(signal(held, SignalKind::Stored, via)).await;
     }
     send_ack(&held.ack, held.lease().end(), via).await;
 }

@@ -27,7 +27,7 @@ pub(crate) async fn attend(held: Arc<Held>, body: Bytes, keeper: Keeper, prove: 
     if prove {
         // The server may count this lease from the time of publishing: nothing starts before a heartbeat is confirmed.
         keeper.prove(&held);
-        held.proven().await;
+        Box::pin(held.proven()).await;
     }
     let action = held.step(Event::Begin);
     if settle::drive(&held, action, &keeper, &held.broker).await != Next::Start {
@@ -41,6 +41,10 @@ pub(crate) async fn attend(held: Arc<Held>, body: Bytes, keeper: Keeper, prove: 
 
 /// Runs the handler; nothing comes back if the request is not ours any more.
 async fn run(held: &Arc<Held>, body: Bytes) -> Option<Ending> {
+    if held.stopping() != Stop::No {
+        // The worker stops since the start was decided: a handler that does not await would run to its end.
+        return (held.stopping() == Stop::HandOver).then_some(Ending::HandedOver);
+    }
     let method = &held.method;
     held.handler_started();
     let context = Context::new(Arc::clone(held));

@@ -88,11 +88,11 @@ impl Connection {
         Ok(())
     }
 
-    async fn send(&self, message: Outgoing, reply: Option<String>) -> Result<(), SendError> {
+    fn send(&self, message: Outgoing) -> Result<(), SendError> {
         self.check_size(&message)?;
-        let Outgoing { subject, headers, payload, .. } = message;
+        let Outgoing { subject, reply, headers, payload } = message;
         let (reply, headers) = (reply.map(Subject::from), headers.into_nats());
-        self.outbox.publish(OutboundMessage { subject: subject.into(), payload, reply, headers }).await;
+        self.outbox.publish(OutboundMessage { subject: subject.into(), payload, reply, headers });
         Ok(())
     }
 }
@@ -100,19 +100,32 @@ impl Connection {
 impl Broker for Connection {
     type Subscription = Inbox;
 
-    async fn publish(&self, mut message: Outgoing) -> Result<(), SendError> {
-        let reply = message.reply.take();
-        self.send(message, reply).await
+    fn publish(&self, message: Outgoing) -> impl Future<Output = Result<(), SendError>> + Send {
+        let sent = self.send(message);
+        async move {
+            sent?;
+            self.outbox.room().await;
+            Ok(())
+        }
     }
 
-    async fn request(&self, message: Outgoing, within: Duration) -> Result<Message, SendError> {
+    fn request(
+        &self,
+        mut message: Outgoing,
+        within: Duration,
+    ) -> impl Future<Output = Result<Message, SendError>> + Send {
         let (pending, reply) = self.replies.expect(within);
-        self.send(message, Some(reply)).await?;
-        let answer = pending.answer().await.ok_or(SendError::TimedOut)?;
-        if answer.status == Some(StatusCode::NO_RESPONDERS) && answer.payload.is_empty() {
-            return Err(SendError::NoResponders);
+        message.reply = Some(reply);
+        let sent = self.send(message);
+        async move {
+            sent?;
+            self.outbox.room().await;
+            let answer = pending.answer().await.ok_or(SendError::TimedOut)?;
+            if answer.status == Some(StatusCode::NO_RESPONDERS) && answer.payload.is_empty() {
+                return Err(SendError::NoResponders);
+            }
+            Ok(from_nats(answer))
         }
-        Ok(from_nats(answer))
     }
 
     async fn subscribe(&self, subject: String) -> Result<Inbox, SendError> {

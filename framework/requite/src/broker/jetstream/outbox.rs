@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_nats::{Client, client::traits::Publisher, message::OutboundMessage};
 use tokio::sync::Notify;
 
-/// Messages that may wait here; above this, publishing waits. As many again wait in `async_nats`.
+/// Messages that may wait here; above this, publishers wait. As many again wait in `async_nats`.
 const CAPACITY: usize = 16 * 1024;
 
 /// Messages on their way to the connection, in order. Dropping it lets what waits go out and then ends.
@@ -43,24 +43,26 @@ impl Outbox {
         Self { shared }
     }
 
-    pub(super) async fn publish(&self, message: OutboundMessage) {
-        let Shared { filled, emptied, .. } = &*self.shared;
-        let mut message = Some(message);
+    /// Waits until there is room again. Awaited after a message was handed over, so the capacity is a mark and not a
+    /// wall: each publisher may be one message above it.
+    pub(super) async fn room(&self) {
         loop {
-            let room = emptied.notified();
-            {
-                let mut queue = self.shared.lock();
-                if queue.waiting.len() < CAPACITY {
-                    queue.waiting.extend(message.take());
-                    let first = queue.waiting.len() == 1;
-                    drop(queue);
-                    if first {
-                        filled.notify_one();
-                    }
-                    return;
-                }
+            let emptied = self.shared.emptied.notified();
+            if self.shared.lock().waiting.len() < CAPACITY {
+                return;
             }
-            room.await;
+            emptied.await;
+        }
+    }
+
+    /// Hands a message over. Not async, so that no future has to carry it.
+    pub(super) fn publish(&self, message: OutboundMessage) {
+        let mut queue = self.shared.lock();
+        queue.waiting.push(message);
+        let first = queue.waiting.len() == 1;
+        drop(queue);
+        if first {
+            self.shared.filled.notify_one();
         }
     }
 }

@@ -2,7 +2,7 @@
 //! thread and the heartbeats go on.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
@@ -27,9 +27,9 @@ pub(crate) struct Keeper {
 }
 
 struct Shared {
-    /// Deliveries that the keeper has not looked at yet. Short handlers come and go here without ever being looked at
-    /// twice.
-    intake: Mutex<Vec<Arc<Held>>>,
+    /// Deliveries that the keeper has not looked at yet. Weak, because most handlers are short: what is over before the
+    /// keeper looks is gone, and so are the buffers that its message was part of.
+    intake: Mutex<Vec<Weak<Held>>>,
     /// Woken when the intake was empty and is not any more.
     arrived: Notify,
     orders: mpsc::UnboundedSender<Order>,
@@ -95,18 +95,21 @@ impl Keeper {
     }
 
     /// Takes note of a delivery: from now on it is watched, beaten for and, if it comes to that, lost in time.
-    pub(crate) fn register(&self, held: Arc<Held>) {
+    pub(crate) fn register(&self, held: &Arc<Held>) {
         let mut intake = self.shared.intake.lock().expect("nobody panics with the intake in hand");
         let first = intake.is_empty();
-        intake.push(held);
+        intake.push(Arc::downgrade(held));
         drop(intake);
         if first {
             self.shared.arrived.notify_one();
         }
     }
 
-    fn taken_in(&self) -> Vec<Arc<Held>> {
-        std::mem::take(&mut *self.shared.intake.lock().expect("nobody panics with the intake in hand"))
+    /// What arrived since the last time and is not over.
+    fn taken_in(&self) -> impl Iterator<Item = Arc<Held>> {
+        let arrived =
+            std::mem::take(&mut *self.shared.intake.lock().expect("nobody panics with the intake in hand"));
+        arrived.into_iter().filter_map(|held| held.upgrade())
     }
 
     pub(crate) fn prove(&self, held: &Arc<Held>) {

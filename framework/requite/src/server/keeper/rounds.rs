@@ -14,12 +14,12 @@ use crate::{
         time::Moment,
     },
     server::{
+        barrier,
         held::{Held, Stop},
         method::MethodRuntime,
         settle,
         stats::count,
     },
-    subject::settled_ack,
     wire::signal::SignalKind,
 };
 
@@ -141,14 +141,10 @@ impl Rounds {
     }
 
     fn hand_over(&self, held: &Arc<Held>, broker: &AnyBroker) {
-        if held.started().is_some() {
-            // Its own task drops the handler first and then lets go; a task that cannot run keeps its lease until the
-            // process ends.
-            held.stop(Stop::HandOver);
-        } else {
-            self.feed(held, attempt::Event::Ended(Ending::HandedOver), broker);
-            held.stop(Stop::HandOver);
-        }
+        // The attempt decides under its lock whether the handler has the word already: then its own task drops it first
+        // and lets go after that; a task that cannot run keeps its lease until the process ends.
+        self.feed(held, attempt::Event::LetGo, broker);
+        held.stop(Stop::HandOver);
     }
 
     /// Feeds an attempt from here and does what it asks for, beside the rounds.
@@ -225,13 +221,11 @@ impl Rounds {
 async fn beat(method: &Arc<MethodRuntime>, held: Vec<Arc<Held>>, broker: &AnyBroker, signals: bool) {
     let sent = broker.now();
     let counters = &method.service.counters;
-    let replicated = method.service.replicas > 1;
     for one in &held {
         if one.is_over() || one.lease().state(broker.now()) == LeaseState::Lost {
             continue;
         }
-        let message = Outgoing::new(one.ack.to_string(), Bytes::from_static(b"+WPI"));
-        if broker.publish(message).await.is_err() {
+        if broker.publish(barrier::heartbeat(one)).await.is_err() {
             return;
         }
         count(&counters.heartbeats);
@@ -242,7 +236,10 @@ async fn beat(method: &Arc<MethodRuntime>, held: Vec<Arc<Held>>, broker: &AnyBro
     let Some(last) = held.iter().rfind(|one| !one.is_over()) else {
         return;
     };
-    let barrier = barrier(method, last, replicated);
+    let Some(barrier) = barrier::after(method, last) else {
+        tracing::warn!(method = method.options.name, "not bound: heartbeats cannot be confirmed");
+        return;
+    };
     let (method, broker) = (Arc::clone(method), broker.clone());
     tokio::spawn(async move {
         // An answer later than a heartbeat interval is worth no more than the next one's.
@@ -262,17 +259,6 @@ async fn beat(method: &Arc<MethodRuntime>, held: Vec<Arc<Held>>, broker: &AnyBro
             }
         }
     });
-}
-
-/// What proves that the heartbeats before it on this connection have arrived. A single server answers a heartbeat when
-/// it has taken it; of several, one that is cut off from the others does so too, and only the answer to an ack is true.
-fn barrier(method: &MethodRuntime, last: &Held, replicated: bool) -> Outgoing {
-    let settled = method.binding().map_or(0, |binding| binding.settled);
-    if replicated && settled > 0 {
-        let subject = settled_ack(&method.service.request_stream, method.options.name, settled);
-        return Outgoing::new(subject, Bytes::from_static(b"+ACK"));
-    }
-    Outgoing::new(last.ack.to_string(), Bytes::from_static(b"+WPI"))
 }
 
 /// Hands a delivery back. Dropped, not sent later: by then the request may be in other hands.

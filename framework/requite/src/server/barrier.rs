@@ -1,0 +1,87 @@
+//! The barrier: what proves that the heartbeats before it on the same connection have arrived.
+//!
+//! A single server answers a heartbeat once it has taken it. Of several, a leader that is cut off from the others does
+//! so too, for up to 20 s, and only the answer to an ack is true: it is given after the others have agreed. So a
+//! message that is settled already is acked once more, which changes nothing and is answered like any ack.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{held::Held, method::MethodRuntime};
+use crate::{
+    broker::{AnyBroker, Broker, Outgoing, api},
+    error::SetupError,
+    protocol::time::{LeaseTimes, MARGIN_UNPROVEN, MIN_LEASE_UNPROVEN},
+    service::Method,
+    subject::settled_ack,
+};
+
+/// How long the test at the start may take.
+const TEST_WITHIN: Duration = Duration::from_secs(5);
+
+/// What confirms the heartbeats of a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Barrier {
+    /// The answer to the last heartbeat.
+    Heartbeat,
+    /// The answer to the ack of a settled message.
+    SettledAck,
+}
+
+/// Tests the barrier and says which one to use, and under which times.
+///
+/// # Errors
+///
+/// If the barrier does not work on a replicated stream and the lease is too short to do without.
+pub(crate) async fn choose(
+    broker: &AnyBroker,
+    stream: &str,
+    method: &Method,
+    replicas: u8,
+) -> Result<(Barrier, LeaseTimes), SetupError> {
+    let times = LeaseTimes::new(method.lease);
+    if replicas <= 1 {
+        return Ok((Barrier::Heartbeat, times));
+    }
+    let consumer = api::consumer_info(broker, stream, method.name).await;
+    let settled = consumer.map_or(0, |info| info.ack_floor.stream_seq);
+    if settled > 0 {
+        let ack = Outgoing::new(settled_ack(stream, method.name, settled), Bytes::from_static(b"+ACK"));
+        if broker.request(ack, TEST_WITHIN).await.is_ok_and(|answer| answer.status.is_none()) {
+            return Ok((Barrier::SettledAck, times));
+        }
+    }
+    if method.lease < MIN_LEASE_UNPROVEN {
+        let (method, lease) = (method.name.into(), method.lease);
+        return Err(SetupError::LeaseTooShort { method, lease, least: MIN_LEASE_UNPROVEN });
+    }
+    tracing::warn!(
+        stream,
+        method = method.name,
+        settled,
+        "the ack barrier is not answered: heartbeats alone confirm, and leases end 20 s sooner here"
+    );
+    Ok((Barrier::Heartbeat, LeaseTimes { margin: MARGIN_UNPROVEN, ..times }))
+}
+
+/// The barrier after a heartbeat of `last`; nothing if there is none now.
+///
+/// A replicated stream that is not bound to has none: what ended the binding may be the very cut that makes a leader's
+/// answers worthless.
+pub(crate) fn after(method: &MethodRuntime, last: &Held) -> Option<Outgoing> {
+    match method.barrier {
+        Barrier::Heartbeat if method.service.replicas > 1 => method.binding().map(|_| heartbeat(last)),
+        Barrier::Heartbeat => Some(heartbeat(last)),
+        Barrier::SettledAck => {
+            let settled = method.binding()?.settled;
+            let subject = settled_ack(&method.service.request_stream, method.options.name, settled);
+            Some(Outgoing::new(subject, Bytes::from_static(b"+ACK")))
+        }
+    }
+}
+
+/// The heartbeat of one delivery.
+pub(crate) fn heartbeat(held: &Held) -> Outgoing {
+    Outgoing::new(held.ack.to_string(), Bytes::from_static(b"+WPI"))
+}
