@@ -67,8 +67,12 @@ impl ServerClock {
 pub(crate) const MIN_LEASE: Duration = Duration::from_secs(6);
 /// The shortest lease on a replicated stream: an election takes 4 to 9 s.
 pub(crate) const MIN_LEASE_REPLICATED: Duration = Duration::from_secs(20);
+/// The shortest lease where the barrier does not work: a leader without a quorum confirms heartbeats for up to 20 s.
+pub(crate) const MIN_LEASE_UNPROVEN: Duration = Duration::from_secs(60);
 /// What a local lease ends before the server's: time stamps on disk are cut to whole seconds, and timers are late.
 pub(crate) const MARGIN: Duration = Duration::from_secs(2);
+/// The margin where only heartbeats confirm, on a replicated stream.
+pub(crate) const MARGIN_UNPROVEN: Duration = Duration::from_secs(22);
 /// How long an owner is asked before silence counts as gone.
 pub(crate) const ASK_OWNER: Duration = Duration::from_secs(2);
 /// A request stored later than this after `Rq-Sent` may be a first copy that was overtaken.

@@ -167,10 +167,6 @@ pub(crate) struct SequenceInfo {
 
 /// The answer to a consumer's creation, update or info.
 #[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the counts are what a simulated and a real server are compared by")
-)]
 pub(crate) struct ConsumerInfo {
     pub(crate) config: ConsumerConfig,
     pub(crate) created: String,
