@@ -72,6 +72,7 @@ mod protocol;
 mod wire;
 
 mod name;
+mod numbered;
 mod subject;
 
 // The way to the server.

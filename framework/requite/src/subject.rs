@@ -182,10 +182,10 @@ impl CallerSubjects {
         format!("{}.in.{}.{service}.{}", self.namespace, self.caller, id.as_str())
     }
 
-    /// `<service>.<id>` of a message on an inbox.
-    pub(crate) fn parse_inbox<'a>(&self, subject: &'a str) -> Option<&'a str> {
+    /// Service and id of a message on an inbox.
+    pub(crate) fn parse_inbox<'a>(&self, subject: &'a str) -> Option<(&'a str, &'a str)> {
         let rest = subject.strip_prefix(self.namespace.as_str())?.strip_prefix(".in.")?;
-        rest.strip_prefix(self.caller.as_str())?.strip_prefix('.')
+        rest.strip_prefix(self.caller.as_str())?.strip_prefix('.')?.split_once('.')
     }
 
     /// Service and id of a request of this caller.
@@ -317,7 +317,7 @@ mod tests {
     fn an_inbox_names_service_and_id() {
         let (_, caller, id) = subjects();
         let inbox = caller.inbox(&"billing".parse().unwrap(), &id);
-        assert_eq!(caller.parse_inbox(&inbox), Some(&*format!("billing.{id}")));
+        assert_eq!(caller.parse_inbox(&inbox), Some(("billing", id.as_str())));
         assert_eq!(caller.parse_inbox("rq.in.other.billing.a.b"), None);
     }
 

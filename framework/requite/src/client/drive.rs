@@ -83,7 +83,6 @@ pub(super) struct Drive {
     deadline: Moment,
     machine: Caller,
     mailbox: Arc<Mailbox>,
-    key: String,
     /// Subscriptions of a keyed call.
     listeners: Vec<AbortHandle>,
     operation: Option<Operation>,
@@ -101,7 +100,8 @@ pub(super) struct Drive {
 
 impl Drop for Drive {
     fn drop(&mut self) {
-        self.client.pending.remove(&self.key, &self.mailbox);
+        let Target { route, id, .. } = &self.target;
+        self.client.pending.remove(route.subjects.service().as_str(), id.as_str(), &self.mailbox);
         for listener in &self.listeners {
             listener.abort();
         }
@@ -125,8 +125,7 @@ impl Drive {
         machine: Caller,
         observer: Option<Observer>,
     ) -> Self {
-        let key = target.route.pending_key(&target.id);
-        let mailbox = client.pending.add(&key);
+        let mailbox = client.pending.add(target.route.subjects.service().as_str(), target.id.as_str());
         Self {
             client,
             target,
@@ -134,7 +133,6 @@ impl Drive {
             deadline,
             machine,
             mailbox,
-            key,
             listeners: Vec::new(),
             operation: None,
             begun: false,
@@ -303,8 +301,16 @@ impl Drive {
     /// was republished with such a header already in it, the server's own is the last.
     fn is_genuine(&self, message: &Message) -> bool {
         let Target { route, id, .. } = &self.target;
-        message.headers.last(header::STREAM) == Some(&*route.record_stream)
-            && message.headers.last(header::SUBJECT).is_some_and(|subject| route.is_record(subject, id))
+        let (mut version, mut stream, mut subject) = (false, false, false);
+        for (name, last) in message.headers.lasts() {
+            match name {
+                header::VERSION => version = last == VERSION,
+                header::STREAM => stream = last == route.record_stream,
+                header::SUBJECT => subject = route.is_record(last, id),
+                _ => {}
+            }
+        }
+        version && stream && subject
     }
 
     /// Takes note of a record; nothing if it is none, or of another method.

@@ -61,18 +61,17 @@ async fn hear(
 
 /// Puts a message into the mailbox of the call it is for. What cannot be read is dropped: both kinds are hints.
 fn sort(message: Message, subjects: &CallerSubjects, pending: &Pending) {
-    if message.headers.first(header::VERSION) != Some(VERSION) {
-        return;
-    }
     let subject = message.subject.clone();
-    if let Some(key) = subjects.parse_inbox(&subject) {
-        pending.deliver(key, Mail::Record(message));
-    } else if let Some((service, id)) = subjects.parse_signal(&subject)
+    if let Some((service, id)) = subjects.parse_inbox(&subject) {
+        // Whether it is the call's record is for the call to judge, who knows its stream.
+        pending.deliver(service, id, Mail::Record(message));
+    } else if message.headers.first(header::VERSION) == Some(VERSION)
+        && let Some((service, id)) = subjects.parse_signal(&subject)
         && let Some(signal) = Signal::decode(&message.payload)
     {
         let mail =
             Mail::Signal { kind: signal.kind, worker: signal.worker.to_owned(), attempt: signal.attempt };
-        pending.deliver(&format!("{service}.{id}"), mail);
+        pending.deliver(service, id, mail);
     }
 }
 
@@ -86,7 +85,7 @@ async fn hear_events(broker: AnyBroker, subjects: CallerSubjects, pending: Arc<P
             }
             Ok(Event::Denied { subject }) => {
                 if let Some((service, id)) = subjects.parse_request(&subject) {
-                    pending.deliver(&format!("{service}.{id}"), Mail::Denied);
+                    pending.deliver(service, id, Mail::Denied);
                 }
             }
             Ok(Event::Unauthorized { text }) => tracing::error!(text, "the server refused the credentials"),

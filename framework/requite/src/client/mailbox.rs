@@ -3,12 +3,12 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use tokio::sync::Notify;
 
-use crate::{broker::Message, wire::signal::SignalKind};
+use crate::{broker::Message, name::Instance, numbered::Numbered, wire::signal::SignalKind};
 
 /// Something a pending call must hear of.
 #[derive(Clone, Debug)]
@@ -28,20 +28,41 @@ pub(super) enum Mail {
 /// The mail of one call.
 #[derive(Default)]
 pub(super) struct Mailbox {
-    mail: Mutex<VecDeque<Mail>>,
+    mail: Mutex<Mails>,
     arrived: Notify,
+}
+
+/// Most calls get one piece of mail, their outcome, and that needs no queue.
+#[derive(Default)]
+struct Mails {
+    first: Option<Mail>,
+    /// Later than the first, oldest first.
+    rest: VecDeque<Mail>,
 }
 
 impl Mailbox {
     pub(super) fn put(&self, mail: Mail) {
-        self.mail.lock().expect("nobody panics with a mailbox in hand").push_back(mail);
+        let mut mails = self.mail.lock().expect("nobody panics with a mailbox in hand");
+        if mails.first.is_none() {
+            mails.first = Some(mail);
+        } else {
+            mails.rest.push_back(mail);
+        }
+        drop(mails);
         self.arrived.notify_one();
+    }
+
+    fn take(&self) -> Option<Mail> {
+        let mut mails = self.mail.lock().expect("nobody panics with a mailbox in hand");
+        let first = mails.first.take()?;
+        mails.first = mails.rest.pop_front();
+        Some(first)
     }
 
     /// The next piece of mail. Cancelling loses nothing.
     pub(super) async fn next(&self) -> Mail {
         loop {
-            if let Some(mail) = self.mail.lock().expect("nobody panics with a mailbox in hand").pop_front() {
+            if let Some(mail) = self.take() {
                 return mail;
             }
             // A piece that came since the look has left its permit here.
@@ -50,37 +71,57 @@ impl Mailbox {
     }
 }
 
-/// The mailboxes of all pending calls, by `<service>.<id>`. Several calls of one process may share a key.
-#[derive(Default)]
+/// The mailboxes of all pending calls.
 pub(super) struct Pending {
-    boxes: Mutex<HashMap<Box<str>, Vec<Arc<Mailbox>>>>,
+    instance: Instance,
+    /// Calls under ids of this client instance, by the number in the id.
+    own: Mutex<Numbered<Arc<Mailbox>>>,
+    /// Calls under any other id, by `<service>.<id>`. Several calls of one process may share a key.
+    others: Mutex<HashMap<Box<str>, Vec<Arc<Mailbox>>>>,
 }
 
 impl Pending {
-    pub(super) fn add(&self, key: &str) -> Arc<Mailbox> {
+    pub(super) fn new(instance: Instance) -> Self {
+        Self { instance, own: Mutex::default(), others: Mutex::default() }
+    }
+
+    /// The number in an id of this client instance.
+    fn own_number(&self, id: &str) -> Option<u64> {
+        id.strip_prefix(self.instance.as_str())?.strip_prefix('.')?.parse().ok()
+    }
+
+    pub(super) fn add(&self, service: &str, id: &str) -> Arc<Mailbox> {
         let mailbox = Arc::new(Mailbox::default());
-        self.boxes
-            .lock()
-            .expect("nobody panics with the mailboxes in hand")
-            .entry(key.into())
-            .or_default()
-            .push(Arc::clone(&mailbox));
+        match self.own_number(id) {
+            Some(number) => drop(self.own().insert(number, Arc::clone(&mailbox))),
+            None => self.others().entry(key(service, id)).or_default().push(Arc::clone(&mailbox)),
+        }
         mailbox
     }
 
-    pub(super) fn remove(&self, key: &str, mailbox: &Arc<Mailbox>) {
-        let mut boxes = self.boxes.lock().expect("nobody panics with the mailboxes in hand");
-        if let Some(of_key) = boxes.get_mut(key) {
+    pub(super) fn remove(&self, service: &str, id: &str, mailbox: &Arc<Mailbox>) {
+        if let Some(number) = self.own_number(id) {
+            self.own().remove(&number);
+            return;
+        }
+        let mut others = self.others();
+        let key = key(service, id);
+        if let Some(of_key) = others.get_mut(&key) {
             of_key.retain(|it| !Arc::ptr_eq(it, mailbox));
             if of_key.is_empty() {
-                boxes.remove(key);
+                others.remove(&key);
             }
         }
     }
 
-    pub(super) fn deliver(&self, key: &str, mail: Mail) {
-        let boxes = self.boxes.lock().expect("nobody panics with the mailboxes in hand");
-        if let Some((last, others)) = boxes.get(key).and_then(|of_key| of_key.split_last()) {
+    pub(super) fn deliver(&self, service: &str, id: &str, mail: Mail) {
+        if let Some(number) = self.own_number(id) {
+            if let Some(mailbox) = self.own().get(&number) {
+                mailbox.put(mail);
+            }
+        } else if let Some((last, others)) =
+            self.others().get(&key(service, id)).and_then(|of_key| of_key.split_last())
+        {
             for mailbox in others {
                 mailbox.put(mail.clone());
             }
@@ -89,9 +130,23 @@ impl Pending {
     }
 
     pub(super) fn deliver_to_all(&self, mail: &Mail) {
-        let boxes = self.boxes.lock().expect("nobody panics with the mailboxes in hand");
-        for mailbox in boxes.values().flatten() {
+        for mailbox in self.own().values() {
+            mailbox.put(mail.clone());
+        }
+        for mailbox in self.others().values().flatten() {
             mailbox.put(mail.clone());
         }
     }
+
+    fn own(&self) -> MutexGuard<'_, Numbered<Arc<Mailbox>>> {
+        self.own.lock().expect("nobody panics with the mailboxes in hand")
+    }
+
+    fn others(&self) -> MutexGuard<'_, HashMap<Box<str>, Vec<Arc<Mailbox>>>> {
+        self.others.lock().expect("nobody panics with the mailboxes in hand")
+    }
+}
+
+fn key(service: &str, id: &str) -> Box<str> {
+    [service, ".", id].concat().into()
 }

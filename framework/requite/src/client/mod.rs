@@ -93,7 +93,7 @@ impl Client {
     pub(crate) async fn over(broker: AnyBroker, config: Arc<Config>) -> Result<Self, ConnectError> {
         let subjects = CallerSubjects::new(&config.namespace, &config.caller);
         let instance = Instance::random();
-        let pending = Arc::new(Pending::default());
+        let pending = Arc::new(Pending::new(instance.clone()));
         let listeners = listen::start(&broker, &subjects, &instance, &pending).await.map_err(|error| {
             ConnectError::Unreachable { server: config.settings.shown(), text: error.to_string() }
         })?;

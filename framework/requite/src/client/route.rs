@@ -24,7 +24,6 @@ pub(super) struct Route {
     request_prefix: String,
     message_id_prefix: String,
     record_prefix: String,
-    inbox_prefix: String,
     /// Headers that every request has.
     pub(super) template: Headers,
     /// The server's clock, as the records of this method tell it.
@@ -40,7 +39,6 @@ impl Route {
             request_prefix: subjects.request_prefix(&method, caller),
             message_id_prefix: format!("{method}.{caller}."),
             record_prefix: subjects.record(caller.as_str(), ""),
-            inbox_prefix: format!("{service}."),
             template: Envelope::template(config.content_type),
             clock: Mutex::default(),
             subjects,
@@ -64,11 +62,6 @@ impl Route {
     /// Whether `subject` is the record of `id`.
     pub(super) fn is_record(&self, subject: &str, id: &RequestId) -> bool {
         subject.strip_prefix(&self.record_prefix) == Some(id.as_str())
-    }
-
-    /// `<service>.<id>`, by which pending calls are found.
-    pub(super) fn pending_key(&self, id: &RequestId) -> String {
-        [&self.inbox_prefix, id.as_str()].concat()
     }
 
     /// A lower bound of the server's clock, or nothing before the first record.

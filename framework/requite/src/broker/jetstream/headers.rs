@@ -31,9 +31,16 @@ impl Headers {
         self.0.as_ref()?.get(HeaderName::from_static(name)).map(HeaderValue::as_str)
     }
 
-    /// The last value of a header: where a server appends, the last is its own.
-    pub(crate) fn last(&self, name: &'static str) -> Option<&str> {
-        self.0.as_ref()?.get_last(HeaderName::from_static(name)).map(HeaderValue::as_str)
+    /// The last value of a header.
+    #[cfg(test)]
+    pub(crate) fn last(&self, name: &str) -> Option<&str> {
+        self.lasts().find_map(|(it, value)| (it == name).then_some(value))
+    }
+
+    /// Every name with its last value: where a server appends, the last is its own.
+    pub(crate) fn lasts(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.0.iter().flat_map(HeaderMap::iter);
+        pairs.filter_map(|(name, values)| Some((name.as_ref(), values.last()?.as_str())))
     }
 
     /// Every name with its values.

@@ -29,11 +29,14 @@ const LARGEST_HEADERS: usize = 16 * 1024;
 /// Events that a slow listener may lag behind before it misses some; it then treats itself as reconnected.
 const EVENT_BACKLOG: usize = 256;
 
-/// A connection to nats-server.
+/// A connection to nats-server. A clone is one more count: every request holds some.
 #[derive(Clone, Debug)]
-pub(crate) struct Connection {
+pub(crate) struct Connection(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     client: NatsClient,
-    outbox: Arc<Outbox>,
+    outbox: Outbox,
     replies: Arc<Replies>,
     events: broadcast::Sender<Event>,
     settings: Arc<Settings>,
@@ -69,18 +72,19 @@ impl Connection {
         let answers = client.subscribe(format!("{inbox}.*")).await.map_err(|error| {
             ConnectError::Unreachable { server: settings.shown(), text: error.to_string() }
         })?;
-        let outbox = Arc::new(Outbox::start(client.clone()));
-        Ok(Self { outbox, replies: Replies::start(inbox, answers), client, events, settings })
+        let outbox = Outbox::start(client.clone());
+        let replies = Replies::start(inbox, answers);
+        Ok(Self(Arc::new(Inner { client, outbox, replies, events, settings })))
     }
 
     /// The client underneath, for users who share the connection.
     pub(crate) fn client(&self) -> &NatsClient {
-        &self.client
+        &self.0.client
     }
 
     /// Checked here, because what is too large is refused by the server by closing the connection.
     fn check_size(&self, message: &Outgoing) -> Result<(), SendError> {
-        let max = self.client.max_payload();
+        let max = self.0.client.max_payload();
         let size = message.payload.len();
         if size + LARGEST_HEADERS > max && size + message.headers.size() > max {
             return Err(SendError::TooLarge { max });
@@ -92,7 +96,7 @@ impl Connection {
         self.check_size(&message)?;
         let Outgoing { subject, reply, headers, payload } = message;
         let (reply, headers) = (reply.map(Subject::from), headers.into_nats());
-        self.outbox.publish(OutboundMessage { subject: subject.into(), payload, reply, headers });
+        self.0.outbox.publish(OutboundMessage { subject: subject.into(), payload, reply, headers });
         Ok(())
     }
 }
@@ -104,7 +108,7 @@ impl Broker for Connection {
         let sent = self.send(message);
         async move {
             sent?;
-            self.outbox.room().await;
+            self.0.outbox.room().await;
             Ok(())
         }
     }
@@ -114,12 +118,12 @@ impl Broker for Connection {
         mut message: Outgoing,
         within: Duration,
     ) -> impl Future<Output = Result<Message, SendError>> + Send {
-        let (pending, reply) = self.replies.expect(within);
+        let (pending, reply) = self.0.replies.expect(within);
         message.reply = Some(reply);
         let sent = self.send(message);
         async move {
             sent?;
-            self.outbox.room().await;
+            self.0.outbox.room().await;
             let answer = pending.answer().await.ok_or(SendError::TimedOut)?;
             if answer.status == Some(StatusCode::NO_RESPONDERS) && answer.payload.is_empty() {
                 return Err(SendError::NoResponders);
@@ -129,33 +133,33 @@ impl Broker for Connection {
     }
 
     async fn subscribe(&self, subject: String) -> Result<Inbox, SendError> {
-        self.client.subscribe(subject).await.map(Inbox).map_err(|_| SendError::Closed)
+        self.0.client.subscribe(subject).await.map(Inbox).map_err(|_| SendError::Closed)
     }
 
     fn is_connected(&self) -> bool {
-        self.client.connection_state() == async_nats::connection::State::Connected
+        self.0.client.connection_state() == async_nats::connection::State::Connected
     }
 
     fn events(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
+        self.0.events.subscribe()
     }
 
     fn server(&self) -> ServerFacts {
-        let info = self.client.server_info();
+        let info = self.0.client.server_info();
         ServerFacts {
             id: info.server_id,
             version: info.version,
             clustered: info.cluster.is_some(),
-            max_payload: self.client.max_payload(),
+            max_payload: self.0.client.max_payload(),
         }
     }
 
     fn new_inbox(&self) -> String {
-        self.client.new_inbox()
+        self.0.client.new_inbox()
     }
 
     async fn connect_again(&self, name: &str) -> Result<Self, ConnectError> {
-        Self::connect(Arc::clone(&self.settings), name).await
+        Self::connect(Arc::clone(&self.0.settings), name).await
     }
 
     fn now(&self) -> Moment {

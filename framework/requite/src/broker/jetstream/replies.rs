@@ -2,8 +2,6 @@
 //! what takes too long.
 
 use std::{
-    collections::HashMap,
-    hash::{BuildHasherDefault, Hasher},
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicU64, Ordering},
@@ -14,6 +12,8 @@ use std::{
 use async_nats::{Message, Subscriber};
 use futures_util::StreamExt;
 use tokio::{sync::oneshot, time::Instant};
+
+use crate::numbered::Numbered;
 
 /// Between two looks for what took too long: the exactness of a request's time limit.
 const LOOK: Duration = Duration::from_millis(50);
@@ -26,7 +26,7 @@ pub(super) struct Replies {
     waiting: Mutex<Waiting>,
 }
 
-type Waiting = HashMap<u64, Entry, BuildHasherDefault<Counted>>;
+type Waiting = Numbered<Entry>;
 
 #[derive(Debug)]
 struct Entry {
@@ -113,24 +113,5 @@ async fn give_up(replies: Weak<Replies>) {
             .lock()
             .expect("nobody panics with the replies in hand")
             .retain(|_, entry| now < entry.until);
-    }
-}
-
-/// Hashes numbers that we counted ourselves, which need no protection against chosen keys.
-#[derive(Default)]
-struct Counted(u64);
-
-impl Hasher for Counted {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        // The table takes its buckets from the low bits and its tags from the high ones: multiplying fills both.
-        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only numbers are hashed")
     }
 }
