@@ -3,7 +3,7 @@
 
 use requite::prelude::*;
 
-#[derive(CallError)]
+#[derive(Serialize, Deserialize, CallError)]
 #[retry]
 enum ChargeError {
     Busy(#[retry] u32),

@@ -154,6 +154,7 @@ impl fmt::Debug for ServiceDefinition {
         f.debug_struct("ServiceDefinition")
             .field("name", &self.name)
             .field("version", &self.version)
+            .field("description", &self.description)
             .field("methods", &self.methods.iter().map(|(method, _)| method.name).collect::<Vec<_>>())
             .finish_non_exhaustive()
     }

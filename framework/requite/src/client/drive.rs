@@ -88,6 +88,8 @@ pub(super) struct Drive {
     operation: Option<Operation>,
     begun: bool,
     accepted_told: bool,
+    /// The last attempt whose start was told.
+    started_told: u32,
     sent: u32,
     beats: u32,
     observer: Option<Observer>,
@@ -135,6 +137,7 @@ impl Drive {
             operation: None,
             begun: false,
             accepted_told: false,
+            started_told: 0,
             sent: 0,
             beats: 0,
             observer,
@@ -210,7 +213,9 @@ impl Drive {
                 Action::Wait => {}
                 other => self.operation = Some(self.operation(other)),
             }
-            self.tell_accepted();
+            if self.machine.is_accepted() {
+                self.tell_accepted();
+            }
             if stop_when_accepted && self.machine.is_accepted() {
                 return Rest::Accepted;
             }
@@ -238,9 +243,19 @@ impl Drive {
     }
 
     fn tell_accepted(&mut self) {
-        if self.machine.is_accepted() && !self.accepted_told {
+        if !self.accepted_told {
             self.accepted_told = true;
             self.tell(&CallEvent::Accepted);
+        }
+    }
+
+    /// Signals are lossy, and one for a start is not sent for a request that was watched for long before it was taken
+    /// over: the first sign of an attempt tells that it started.
+    fn tell_started(&mut self, worker: &str, attempt: u32) {
+        self.tell_accepted();
+        if attempt > self.started_told {
+            self.started_told = attempt;
+            self.tell(&CallEvent::Started { worker: worker.to_owned(), attempt });
         }
     }
 
@@ -266,10 +281,8 @@ impl Drive {
             Mail::Signal { kind: SignalKind::Stored, .. } => Some(Event::StoredBefore),
             Mail::Signal { kind: SignalKind::Unknown, .. } => None,
             Mail::Signal { kind, worker, attempt } => {
-                self.tell_accepted();
-                if kind == SignalKind::Started {
-                    self.tell(&CallEvent::Started { worker, attempt });
-                } else {
+                self.tell_started(&worker, attempt);
+                if kind == SignalKind::Alive {
                     self.beats += 1;
                     let heard = self.beats;
                     self.tell(&CallEvent::Alive { worker, attempt, heard });

@@ -127,7 +127,7 @@ impl Client {
     }
 
     /// The connection underneath, to use NATS beside Requite; nothing in a simulation.
-    pub fn nats(&self) -> Option<&crate::async_nats::Client> {
+    pub fn nats(&self) -> Option<&jetstream::NatsClient> {
         match &self.inner.broker {
             AnyBroker::JetStream(connection) => Some(connection.client()),
             AnyBroker::Simulated(_) => None,

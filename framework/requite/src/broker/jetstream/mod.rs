@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::{Client, ConnectErrorKind, StatusCode, message::OutboundMessage};
+use async_nats::{ConnectErrorKind, StatusCode, message::OutboundMessage};
 use futures_util::StreamExt;
 use tokio::sync::broadcast;
 
@@ -17,7 +17,7 @@ mod options;
 mod outbox;
 mod replies;
 
-pub(crate) use async_nats::Subject;
+pub(crate) use async_nats::{Client as NatsClient, Subject};
 pub(crate) use options::{Secret, Settings};
 
 use headers::Headers;
@@ -35,7 +35,7 @@ pub(crate) struct Connection(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    client: Client,
+    client: NatsClient,
     outbox: Outbox,
     replies: Arc<Replies>,
     events: broadcast::Sender<Event>,
@@ -78,7 +78,7 @@ impl Connection {
     }
 
     /// The client underneath, for users who share the connection.
-    pub(crate) fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &NatsClient {
         &self.0.client
     }
 

@@ -1,0 +1,119 @@
+//! Every example is run, and what it prints is read as a user would read it.
+
+use std::{
+    collections::HashMap,
+    process::{Command, Stdio},
+};
+
+use requite_test::{NatsServer, ServerBinary};
+
+/// What an example prints when it starts its own nats-server.
+fn output(program: &str) -> String {
+    output_on(program, "")
+}
+
+/// What an example prints on the server at `url`, whatever the environment says.
+fn output_on(program: &str, url: &str) -> String {
+    let mut command = Command::new(program);
+    let done =
+        command.env("NATS_URL", url).stderr(Stdio::inherit()).output().expect("the example can be started");
+    let text = String::from_utf8(done.stdout).expect("examples print text");
+    assert!(done.status.success(), "{program} ended with {}:\n{text}", done.status);
+    text
+}
+
+/// The numbers of the line that begins with `runs=`.
+fn numbers(text: &str) -> HashMap<&str, u64> {
+    let line = text.lines().rfind(|line| line.starts_with("runs=")).expect("there is a summary");
+    let pairs = line.split(' ').map(|pair| pair.split_once('=').expect("a name and a number"));
+    pairs.map(|(name, number)| (name, number.parse().expect("a number"))).collect()
+}
+
+fn count(text: &str, what: &str) -> u64 {
+    text.lines().filter(|line| line.contains(what)).count() as u64
+}
+
+#[test]
+fn quickstart_runs_once_and_answers_every_send() {
+    let text = output(env!("CARGO_BIN_EXE_quickstart"));
+    let numbers = numbers(&text);
+    assert_eq!((numbers["runs"], numbers["redeliveries"]), (1, 0), "{text}");
+    // 18 s of work, a second of patience; a slow machine loses patience later, not more often.
+    assert!((10..=20).contains(&numbers["sends"]), "{text}");
+    assert_eq!(numbers["answers"], numbers["sends"], "{text}");
+    // One heartbeat each second.
+    assert!((12..=20).contains(&numbers["heartbeats"]), "{text}");
+    // The numbers are those of what was shown before.
+    assert_eq!(count(&text, "sends the request"), numbers["sends"], "{text}");
+    assert!(count(&text, "lost patience") + 1 >= numbers["sends"], "{text}");
+    for seen in ["accepted", "started, attempt 1", "heartbeat", "outcome of attempt 1"] {
+        assert!(count(&text, seen) >= 1, "{seen}: {text}");
+    }
+    assert!(text.contains("receipt: 4200 cents, charged in attempt 1"), "{text}");
+    assert!(text.trim_end().lines().last().is_some_and(|line| line.starts_with("runs=1 sends=")), "{text}");
+}
+
+#[test]
+fn typed_contract_brings_the_error_as_its_own_type() {
+    let text = output(env!("CARGO_BIN_EXE_typed_contract"));
+    assert!(text.contains("opened account 1, after the worker was busy once"), "{text}");
+    assert!(text.contains("refused: Ada has account 1"), "{text}");
+    // Two attempts of each `open`, one of `count`.
+    assert!(text.contains("accounts: 1, runs: 5"), "{text}");
+}
+
+#[test]
+fn attach_brings_the_answer_to_the_restarted_caller() {
+    let text = output(env!("CARGO_BIN_EXE_attach"));
+    let killed = text.lines().position(|line| line == "killed it").expect("a caller is killed");
+    let answers: Vec<_> = text.lines().skip(killed).filter(|line| line.contains("has the answer")).collect();
+    assert_eq!(answers.len(), 1, "{text}");
+    assert!(answers[0].ends_with("report of 2026, built in attempt 1"), "{text}");
+    assert_eq!((count(&text, "has the answer"), numbers(&text)["runs"]), (1, 1), "{text}");
+}
+
+#[test]
+fn crash_is_finished_by_the_second_worker_as_attempt_2() {
+    let text = output(env!("CARGO_BIN_EXE_crash"));
+    assert_eq!((count(&text, "begins attempt"), count(&text, "ends attempt")), (2, 1), "{text}");
+    let worker = |line: &str| line.split_whitespace().nth(1).map(str::to_owned);
+    let begun: Vec<_> = text.lines().filter(|line| line.contains("begins attempt")).collect();
+    assert!(worker(begun[0]).is_some() && worker(begun[0]) != worker(begun[1]), "{text}");
+    // Both attempts have the same idempotency key.
+    let key = |line: &str| line.split_whitespace().last().map(str::to_owned);
+    assert_eq!(key(begun[0]), key(begun[1]), "{text}");
+    let answer = text.lines().last().unwrap_or_default();
+    let second = worker(begun[1]).unwrap_or_default();
+    assert!(answer.ends_with(&format!("7 sacks ground by worker {second} in attempt 2")), "{text}");
+}
+
+#[test]
+fn blocked_thread_keeps_its_request_for_four_leases() {
+    let text = output(env!("CARGO_BIN_EXE_blocked_thread"));
+    let numbers = numbers(&text);
+    assert_eq!((numbers["runs"], numbers["redeliveries"]), (1, 0), "{text}");
+    // One heartbeat each second, from the keeper's own thread.
+    assert!((16..=27).contains(&numbers["heartbeats"]), "{text}");
+    assert!(numbers["blocked"] >= 1, "{text}");
+    assert!(text.contains("12 boxes packed in attempt 1"), "{text}");
+}
+
+#[tokio::test]
+async fn examples_take_the_server_that_nats_url_names() {
+    let server = NatsServer::start().await.unwrap();
+    let url = server.url();
+    let text = tokio::task::spawn_blocking(move || output_on(env!("CARGO_BIN_EXE_typed_contract"), &url));
+    let text = text.await.unwrap();
+    assert!(text.starts_with(&format!("nats-server at {}, as NATS_URL says", server.url())), "{text}");
+    assert!(text.contains("opened account 1"), "{text}");
+}
+
+#[test]
+fn nats_server_takes_the_configuration_of_this_repository() {
+    let server = ServerBinary::find().unwrap();
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    // `-t` reads the file, says what it thinks of it, and starts nothing.
+    let read =
+        Command::new(server.path()).args(["-c", "nats.conf", "-t"]).current_dir(root).output().unwrap();
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+}
