@@ -177,6 +177,8 @@ pub(crate) struct Caller {
     asked_streams: bool,
     /// The re-send's answer is to be followed by a read.
     read_again: bool,
+    /// There is no room for a re-send; what came of an earlier copy is still to be read.
+    full: bool,
     busy: bool,
     lapse: Option<Lapse>,
     done: bool,
@@ -197,6 +199,7 @@ impl Caller {
             doubt: false,
             asked_streams: false,
             read_again: false,
+            full: false,
             busy: false,
             lapse: None,
             done: false,
@@ -286,6 +289,7 @@ impl Caller {
 
     fn publish(&mut self, with_message_id: bool, after: Duration) -> Action {
         self.busy = true;
+        self.full = false;
         let resend = self.resend;
         // Whatever comes of this one, the next is not the first any more.
         self.read_again = resend;
@@ -345,6 +349,10 @@ impl Caller {
                 Action::AskStreams
             }
             Answer::NoResponders => self.publish_or_give_up(NO_RESPONDERS_DELAY, now),
+            Answer::Full if self.read_again => {
+                self.full = true;
+                self.look(Duration::ZERO, now)
+            }
             Answer::Full => self.finish(Verdict::QueueFull),
             Answer::TooLarge => self.finish(Verdict::TooLarge),
             Answer::Refused => self.finish(Verdict::Refused),
@@ -387,6 +395,7 @@ impl Caller {
                 }
                 self.after_read(now)
             }
+            Ok(None) if !self.is_accepted() && self.full => self.finish(Verdict::QueueFull),
             Ok(None) if !self.is_accepted() => {
                 // The server dropped the publish as a duplicate of one that is not finished, or of one that is
                 // forgotten: without a message id it tells which.
