@@ -203,8 +203,8 @@ async fn put_records<B: Broker>(broker: &B, plan: &Plan<'_>) -> Result<String, S
             match api::create_stream(broker, &records(plan, &secret)).await {
                 Ok(info) => info,
                 // Another worker made it in the same moment, with its own secret: that one counts.
-                Err(_) => {
-                    api::stream_info(broker, &name).await.map_err(|failure| api_error(&name, failure))?
+                Err(refused) => {
+                    api::stream_info(broker, &name).await.map_err(|_| api_error(&name, refused))?
                 }
             }
         }
@@ -228,7 +228,7 @@ async fn put_stream<B: Broker>(broker: &B, setup: Setup, wanted: &StreamConfig) 
         Err(failure) if failure.is_not_found() && setup == Setup::Create => {
             match api::create_stream(broker, wanted).await {
                 Ok(info) => info,
-                Err(_) => api::stream_info(broker, name).await.map_err(|failure| api_error(name, failure))?,
+                Err(refused) => api::stream_info(broker, name).await.map_err(|_| api_error(name, refused))?,
             }
         }
         other => other.map_err(|failure| api_error(name, failure))?,
@@ -254,9 +254,9 @@ async fn put_consumer<B: Broker>(broker: &B, plan: &Plan<'_>, method: &Method) -
         Err(failure) if failure.is_not_found() && plan.setup == Setup::Create => {
             match api::put_consumer(broker, &stream, &wanted, "create").await {
                 Ok(info) => info,
-                Err(_) => api::consumer_info(broker, &stream, method.name)
+                Err(refused) => api::consumer_info(broker, &stream, method.name)
                     .await
-                    .map_err(|failure| api_error(&what(), failure))?,
+                    .map_err(|_| api_error(&what(), refused))?,
             }
         }
         other => other.map_err(|failure| api_error(&what(), failure))?,
