@@ -276,7 +276,7 @@ impl Puller {
             fresh: envelope.sent.is_some_and(|sent| *stored <= sent.saturating_add(nanos_of(FRESH))),
             above_bound: binding.is_some_and(|it| *sequence > it.last_sequence),
             expired: envelope.left.is_some_and(|left| {
-                self.method.server_now(now).is_some_and(|now| now > stored.saturating_add(nanos_of(left)))
+                self.method.server_now(now).is_some_and(|now| now >= stored.saturating_add(nanos_of(left)))
             }),
             owner_claims_until: binding.map_or(now + self.method.times.owner_claims_within(), |it| {
                 bind::owner_claims_until(&self.method, it)
