@@ -57,7 +57,7 @@ impl Name {
 }
 
 /// Whether `text` may be one token of ours; `-cancel` and its like, which start with `-`, may not.
-fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= MAX_NAME
         && !text.starts_with('-')
@@ -145,20 +145,23 @@ impl RequestId {
     }
 }
 
+/// Whether `text` is an id as [`RequestId`] makes them.
+pub(crate) fn is_request_id(text: &str) -> bool {
+    let Some((first, second)) = text.split_once('.') else {
+        return false;
+    };
+    let token = |t: &str| t.len() == TOKEN && t.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'));
+    let number = |t: &str| {
+        (1..=20).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_digit()) && t.parse::<u64>().is_ok()
+    };
+    (first == "k" && token(second)) || (token(first) && number(second))
+}
+
 impl FromStr for RequestId {
     type Err = InvalidRequestId;
 
     fn from_str(text: &str) -> Result<Self, InvalidRequestId> {
-        let (first, second) = text.split_once('.').ok_or(InvalidRequestId)?;
-        let token = |t: &str| t.len() == TOKEN && t.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'));
-        let number = |t: &str| {
-            (1..=20).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_digit()) && t.parse::<u64>().is_ok()
-        };
-        if (first == "k" && token(second)) || (token(first) && number(second)) {
-            Ok(Self(text.into()))
-        } else {
-            Err(InvalidRequestId)
-        }
+        if is_request_id(text) { Ok(Self(text.into())) } else { Err(InvalidRequestId) }
     }
 }
 

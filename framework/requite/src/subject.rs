@@ -2,7 +2,7 @@
 //!
 //! `framework/PROTOCOL.md` section 2 lists every subject with who publishes and who reads it.
 
-use crate::name::{Instance, Name, RequestId};
+use crate::name::{Instance, Name, RequestId, is_name, is_request_id};
 
 /// The names of one service in one namespace: its streams and every subject that belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,6 +154,14 @@ pub(crate) struct Origin<'a> {
     pub(crate) caller: &'a str,
     /// Both tokens of the id.
     pub(crate) id: &'a str,
+}
+
+impl Origin<'_> {
+    /// Whether caller and id are such as a caller makes. A server stores any token, a wildcard too, and a record read
+    /// under that would be somebody else's.
+    pub(crate) fn is_valid(&self) -> bool {
+        is_request_id(self.id) && (is_name(self.caller) || self.caller == SETUP)
+    }
 }
 
 /// The subjects on which one caller hears, over all services.
@@ -310,6 +318,18 @@ mod tests {
             ["", "rq.req.billing.charge.shop.x", "rq.req.billing.charge.shop.a.b.c", "xx.req.billing.m.c.a.b"]
         {
             assert_eq!(service.parse_request(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_a_callers_name_and_id_are_an_origin() {
+        let (_, _, id) = subjects();
+        let origin = |caller, id| Origin { method: "charge", caller, id };
+        assert!(origin("shop", id.as_str()).is_valid() && origin(SETUP, id.as_str()).is_valid());
+        for (caller, id) in
+            [("*", id.as_str()), ("-w", id.as_str()), ("shop", "*.*"), ("shop", "k.>"), ("shop", "a.b")]
+        {
+            assert!(!origin(caller, id).is_valid(), "{caller} {id}");
         }
     }
 

@@ -30,7 +30,7 @@ pub(crate) struct Config {
 ///
 /// | variable | meaning | default |
 /// |---|---|---|
-/// | `NATS_URL` | addresses, comma-separated | `nats://127.0.0.1:4222` |
+/// | `NATS_URL` | addresses, comma-separated; the first may name user and password, or a token | `nats://127.0.0.1:4222` |
 /// | `NATS_CREDS` | path of a credentials file | none |
 /// | `NATS_USER`, `NATS_PASSWORD` | user and password | none |
 /// | `NATS_TOKEN`, `NATS_NKEY` | a token; the seed of an nkey | none |
@@ -152,7 +152,7 @@ impl ClientBuilder {
             || settings.token.is_some()
             || settings.nkey.is_some()
             || settings.credentials_file.is_some();
-        if !by_hand {
+        if !by_hand && !settings.take_credentials_of_address() {
             settings.credentials_file = env("NATS_CREDS").map(PathBuf::from);
             settings.user = env("NATS_USER");
             settings.password = env("NATS_PASSWORD").map(Secret);
@@ -191,7 +191,6 @@ fn name(setting: &'static str, value: Option<String>, default: &str) -> Result<N
 
 /// The name of a caller that has none: its user's, else the program's.
 fn own_name(settings: &Settings) -> Name {
-    let in_url = settings.urls.first().and_then(|url| url.username()).map(str::to_owned);
     let program = || {
         let path = std::env::current_exe().ok()?;
         Some(path.file_stem()?.to_string_lossy().into_owned())
@@ -199,7 +198,6 @@ fn own_name(settings: &Settings) -> Name {
     settings
         .user
         .clone()
-        .or(in_url)
         .or_else(program)
         .and_then(|text| Name::sanitised(&text))
         .unwrap_or_else(|| "caller".parse().expect("a plain word is a name"))
@@ -232,6 +230,21 @@ mod tests {
     fn a_name_that_cannot_be_a_token_is_an_error_that_names_the_setting() {
         let error = ClientBuilder::new().caller("a.b").config(|_| None).unwrap_err();
         assert!(error.to_string().contains("caller"), "{error}");
+    }
+
+    #[test]
+    fn credentials_in_the_address_are_used_unless_others_are_set_by_hand() {
+        let env = |name: &str| (name == "NATS_USER").then(|| "env-user".to_owned());
+        let config = |builder: ClientBuilder| builder.config(env).unwrap();
+        let with_user = config(ClientBuilder::new().url("nats://ada:p%40ss%3a@host"));
+        let password = with_user.settings.password.as_ref().map(|it| it.0.as_str());
+        assert_eq!((with_user.settings.user.as_deref(), password), (Some("ada"), Some("p@ss:")));
+        assert_eq!((with_user.caller.as_str(), with_user.settings.shown().as_str()), ("ada", "host:4222"));
+        let with_token = config(ClientBuilder::new().url("nats://t0ken@host"));
+        assert_eq!(with_token.settings.token.as_ref().map(|it| it.0.as_str()), Some("t0ken"));
+        assert_eq!(with_token.settings.user, None);
+        let by_hand = config(ClientBuilder::new().url("nats://ada:p@host").user("me", "x"));
+        assert_eq!(by_hand.settings.user.as_deref(), Some("me"));
     }
 
     #[test]

@@ -216,7 +216,7 @@ impl Puller {
             .service
             .subjects
             .parse_request(&message.subject)
-            .is_some_and(|origin| origin.method == self.method.options.name);
+            .is_some_and(|origin| origin.method == self.method.options.name && origin.is_valid());
         let checked = if is_ours {
             Envelope::check(&message.headers)
         } else {
@@ -315,8 +315,10 @@ impl Puller {
         let subjects = &self.method.service.subjects;
         let subject = match subjects.parse_request(&message.subject) {
             Some(origin) if origin.caller == SETUP => return self.ack_unseen(ack, expires),
-            Some(origin) => subjects.dead_letter(origin.method, origin.caller, origin.id),
-            None => subjects.dead_letter(self.method.options.name, "-foreign", &format!("-.{sequence}")),
+            Some(origin) if origin.is_valid() => {
+                subjects.dead_letter(origin.method, origin.caller, origin.id)
+            }
+            _ => subjects.dead_letter(self.method.options.name, "-foreign", &format!("-.{sequence}")),
         };
         tracing::warn!(subject = %message.subject, reason, "a message that is no request of ours");
         let counters = Arc::clone(&self.method.service.counters);

@@ -263,7 +263,7 @@ async fn bury(held: &Held, reason: Reason, via: &AnyBroker) -> bool {
     stored
 }
 
-/// Stores a message as a dead letter.
+/// Stores a message as a dead letter; of one that does not fit, the first half of its body.
 pub(crate) async fn store_dead_letter(
     subject: String,
     headers: Headers,
@@ -272,9 +272,18 @@ pub(crate) async fn store_dead_letter(
     sequence: u64,
     via: &AnyBroker,
 ) -> bool {
-    let headers = headers.with(header::REASON, reason).with(header::SEQUENCE, sequence.to_string());
-    let message = Outgoing::new(subject.clone(), body).headers(headers);
-    match api::store(via, message, WRITE_WITHIN).await {
+    let about =
+        |headers: Headers| headers.with(header::REASON, reason).with(header::SEQUENCE, sequence.to_string());
+    let message = Outgoing::new(subject.clone(), body.clone()).headers(about(headers));
+    let mut answer = api::store(via, message, WRITE_WITHIN).await;
+    if let StoreAnswer::TooLarge(_) = answer {
+        // It came in at the server's limit, and the reason does not fit beside it: half of it is better than a request
+        // that comes back for ever.
+        let headers = about(Headers::default()).with(header::CUT_FROM, body.len().to_string());
+        let message = Outgoing::new(subject.clone(), body.slice(..body.len() / 2)).headers(headers);
+        answer = api::store(via, message, WRITE_WITHIN).await;
+    }
+    match answer {
         StoreAnswer::Stored(_) | StoreAnswer::Duplicate => true,
         other => {
             tracing::error!(subject, answer = ?other, "a dead letter could not be stored");

@@ -20,6 +20,8 @@ pub(crate) const TRACE_PARENT: &str = "traceparent";
 pub(crate) const REASON: &str = "Rq-Reason";
 /// The request's stream sequence on a dead letter; worker to observers.
 pub(crate) const SEQUENCE: &str = "Rq-Sequence";
+/// The size of the request's body on a dead letter that holds only its first half; worker to observers.
+pub(crate) const CUT_FROM: &str = "Rq-Cut-From";
 
 /// The value of [`KIND`] on a request.
 pub(crate) const KIND_CALL: &str = "call";

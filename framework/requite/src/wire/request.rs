@@ -61,7 +61,8 @@ impl Envelope {
         if let Some(key) = &self.key {
             headers = headers.with(header::KEY, key.as_str());
         }
-        if let Some(trace) = &self.trace_parent {
+        // What no worker would read is not sent: a trace is never worth a request.
+        if let Some(trace) = self.trace_parent.as_ref().filter(|it| it.len() <= LONGEST_VALUE) {
             headers = headers.with(header::TRACE_PARENT, trace.as_str());
         }
         headers
@@ -168,6 +169,12 @@ mod tests {
     #[test]
     fn an_envelope_round_trips() {
         assert_eq!(Envelope::check(&envelope().encode()), Checked::Call(envelope()));
+    }
+
+    #[test]
+    fn a_trace_context_that_no_worker_would_read_is_left_out() {
+        let long = Envelope { trace_parent: Some("x".repeat(LONGEST_VALUE + 1)), ..envelope() };
+        assert_eq!(Envelope::check(&long.encode()), Checked::Call(envelope()));
     }
 
     #[test]

@@ -65,6 +65,7 @@ impl Connection {
                     ConnectError::Unauthorized { server, text: error.to_string() }
                 }
                 ConnectErrorKind::Tls => ConnectError::Tls { server, text: error.to_string() },
+                _ if is_failed_handshake(&error) => ConnectError::Tls { server, text: error.to_string() },
                 _ => ConnectError::Unreachable { server, text: error.to_string() },
             }
         })?;
@@ -190,6 +191,14 @@ fn from_nats(message: async_nats::Message) -> Message {
         description: message.description,
         payload: message.payload,
     }
+}
+
+/// Whether the other side's TLS could not be read or is not trusted: the NATS client reports that as an error of the
+/// connection, and rustls marks it as invalid data.
+fn is_failed_handshake(error: &async_nats::ConnectError) -> bool {
+    let source = std::error::Error::source(error).and_then(|it| it.downcast_ref::<std::io::Error>());
+    error.kind() == ConnectErrorKind::Io
+        && source.is_some_and(|it| it.kind() == std::io::ErrorKind::InvalidData)
 }
 
 /// The events that decide something; the others are for logs and stay with `async_nats`.

@@ -47,6 +47,23 @@ impl Settings {
         Ok(())
     }
 
+    /// Takes user and password, or the token, from the first address that has any: the NATS client itself does not
+    /// look there. Says whether there were any.
+    pub(crate) fn take_credentials_of_address(&mut self) -> bool {
+        let Some(url) = self.urls.iter().find(|url| url.has_user_pass()) else {
+            return false;
+        };
+        let user = url.username().map(percent_decoded);
+        match url.password() {
+            Some(password) => {
+                self.password = Some(Secret(percent_decoded(password)));
+                self.user = user;
+            }
+            None => self.token = user.map(Secret),
+        }
+        true
+    }
+
     pub(super) fn servers(&self) -> Vec<async_nats::ServerAddr> {
         self.urls.clone()
     }
@@ -95,6 +112,26 @@ impl Settings {
         }
         Ok(options.require_tls(self.require_tls))
     }
+}
+
+/// A part of an address as it was meant; what is not a valid escape stays as it is.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, more @ ..] = rest {
+        let escape = more.first_chunk().filter(|_| *first == b'%');
+        match escape.and_then(|digits: &[u8; 2]| data_encoding::HEXLOWER_PERMISSIVE.decode(digits).ok()) {
+            Some(byte) => {
+                bytes.extend(byte);
+                rest = &more[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = more;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// At once, then doubling from 50 ms; half of it random, so that the clients of a restarted server do not come as one.

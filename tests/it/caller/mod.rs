@@ -1,0 +1,20 @@
+//! What callers meet, on real servers: retries, keys, errors, faults of the network, strangers on the wire.
+
+mod answers;
+mod attach;
+mod connecting;
+mod cut;
+mod events;
+mod fixture;
+mod forged;
+mod hostile;
+mod keys;
+mod leaving;
+mod malformed;
+mod many;
+mod permissions;
+mod quorum;
+mod refused;
+mod retry;
+mod unknown;
+mod versions;
