@@ -128,14 +128,3 @@ async fn headers_that_nobody_can_read_do_not_stop_a_worker() {
         }
     }
 }
-
-#[tokio::test]
-#[ignore = "not so yet: the message comes back with every lease, and what arrives together with it does too"]
-async fn headers_that_nobody_can_read_are_buried() {
-    for (number, headers) in (1..).zip(UNREADABLE) {
-        let office = Office::open().await;
-        let subject = format!("rq.req.clerk.stamp.shop.abcdefghijklmnopqrstuvwxyz.{number}");
-        Wire::new(&office.nats).await.publish(subject.as_bytes(), headers, b"\xa1x").await;
-        is_buried(&office, 1).await;
-    }
-}

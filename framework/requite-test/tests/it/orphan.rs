@@ -11,9 +11,8 @@ use crate::{alive, until};
 /// Set for the process that is to be killed.
 const VICTIM: &str = "REQUITE_TEST_VICTIM";
 
-/// Not a test: run by the two below in a process of its own, which it never leaves.
+/// Nothing by itself; the two below run it in a process of its own, which it never leaves.
 #[tokio::test]
-#[ignore = "runs until it is killed"]
 async fn victim() {
     let Ok(pause) = std::env::var(VICTIM) else { return };
     let mut server = NatsServer::start().await.unwrap();
@@ -26,7 +25,7 @@ async fn victim() {
 
 async fn kill_victim(state: &str) {
     let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "orphan::victim", "--ignored", "--nocapture"])
+        .args(["--exact", "orphan::victim", "--nocapture"])
         .env(VICTIM, state)
         .stdout(Stdio::piped())
         .spawn()

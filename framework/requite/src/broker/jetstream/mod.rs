@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_nats::{ConnectErrorKind, StatusCode, message::OutboundMessage};
 use futures_util::StreamExt;
-use tokio::sync::broadcast;
+use tokio::{sync::broadcast, task::AbortHandle};
 
 use super::{Broker, Event, Message, Outgoing, SendError, ServerFacts, Subscription};
 use crate::{ConnectError, protocol::time::Moment};
@@ -38,8 +38,18 @@ struct Inner {
     client: NatsClient,
     outbox: Outbox,
     replies: Arc<Replies>,
+    /// Tasks that end with the connection.
+    listeners: [AbortHandle; 2],
     events: broadcast::Sender<Event>,
     settings: Arc<Settings>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        for listener in &self.listeners {
+            listener.abort();
+        }
+    }
 }
 
 impl Connection {
@@ -74,8 +84,8 @@ impl Connection {
             ConnectError::Unreachable { server: settings.shown(), text: error.to_string() }
         })?;
         let outbox = Outbox::start(client.clone());
-        let replies = Replies::start(inbox, answers);
-        Ok(Self(Arc::new(Inner { client, outbox, replies, events, settings })))
+        let (replies, listeners) = Replies::start(inbox, answers);
+        Ok(Self(Arc::new(Inner { client, outbox, replies, listeners, events, settings })))
     }
 
     /// The client underneath, for users who share the connection.

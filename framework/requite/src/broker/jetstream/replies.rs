@@ -11,7 +11,7 @@ use std::{
 
 use async_nats::{Message, Subscriber};
 use futures_util::StreamExt;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
 
 use crate::numbered::Numbered;
 
@@ -42,13 +42,14 @@ pub(super) struct Pending<'a> {
 }
 
 impl Replies {
-    /// Hears `<prefix>.*` through `answers` and hands each to its request.
-    pub(super) fn start(prefix: String, answers: Subscriber) -> Arc<Self> {
+    /// Hears `<prefix>.*` through `answers` and hands each to its request. The tasks keep the connection open: whoever
+    /// closes it aborts them.
+    pub(super) fn start(prefix: String, answers: Subscriber) -> (Arc<Self>, [AbortHandle; 2]) {
         let prefix = format!("{prefix}.");
         let replies = Arc::new(Self { prefix, next: AtomicU64::new(0), waiting: Mutex::default() });
-        tokio::spawn(hear(Arc::downgrade(&replies), answers));
-        tokio::spawn(give_up(Arc::downgrade(&replies)));
-        replies
+        let hear = tokio::spawn(hear(Arc::downgrade(&replies), answers));
+        let give_up = tokio::spawn(give_up(Arc::downgrade(&replies)));
+        (replies, [hear.abort_handle(), give_up.abort_handle()])
     }
 
     /// Expects one answer; its subject is in the second part.
