@@ -2,7 +2,7 @@
 
 use std::{future::IntoFuture, time::Duration};
 
-use requite::async_nats::connection::State;
+use requite::{async_nats::connection::State, prelude::*};
 use requite_test::Proxy;
 
 use super::fixture::{ClerkClient, Office, SHOP, SOON, Stamped, connect, stored, until, within};
@@ -72,14 +72,23 @@ async fn calls_survive_a_cut_of_fifteen_seconds() {
     survives_a_cut_of(Duration::from_secs(15)).await;
 }
 
+/// The clerk as a caller sees it that takes the leases for longer, and so looks after ten seconds of silence.
+#[service(name = "clerk")]
+#[allow(dead_code)] // only its client is used
+trait Patient {
+    #[handler(lease = "30s")]
+    async fn hold(&self, text: String) -> Stamped;
+}
+
 /// Not by luck, when silence makes the caller look: at once.
 #[tokio::test]
 async fn an_outcome_stored_during_a_cut_is_read_at_the_reconnect() {
     let far = Far::new().await;
     let Far { office, network, client } = &far;
     within(SOON, client.stamp("warm".into())).await.unwrap();
-    let plain = within(SOON, client.file("plain".into()).start()).await.unwrap();
-    let keyed = within(SOON, client.file("keyed".into()).key("order").start()).await.unwrap();
+    let patient = PatientClient::new(client.client().clone());
+    let plain = within(SOON, patient.hold("plain".into()).start()).await.unwrap();
+    let keyed = within(SOON, patient.hold("keyed".into()).key("order").start()).await.unwrap();
     let waiting = [tokio::spawn(plain.into_future()), tokio::spawn(keyed.into_future())];
     office.clerk.has_begun(3).await;
     network.cut().await;

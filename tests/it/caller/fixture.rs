@@ -85,12 +85,6 @@ impl Clerk {
         stamped
     }
 
-    /// As `hold`, with a lease so long that its caller looks after ten seconds of silence at the earliest.
-    #[handler(lease = "30s")]
-    async fn file(&self, text: String) -> Stamped {
-        self.hold(text).await
-    }
-
     /// As `hold`, one at a time.
     #[handler(lease = "6s", concurrency = 1)]
     async fn queue(&self, text: String) -> Stamped {

@@ -126,7 +126,13 @@ impl Puller {
     }
 
     async fn bind(&mut self) -> bool {
-        match bind::bind(&self.broker, &self.method).await {
+        let mut events = self.broker.events();
+        let bound = tokio::select! {
+            bound = bind::bind(&self.broker, &self.method) => bound,
+            // A server that shuts down ends the pulls first: what was asked of it after that is not answered any more.
+            () = reconnected(&mut events) => return false,
+        };
+        match bound {
             Ok(binding) => {
                 self.method.bind(Some(binding));
                 true
@@ -342,4 +348,9 @@ impl Puller {
             }
         });
     }
+}
+
+/// Resolves when the connection is back, or may have been.
+async fn reconnected(events: &mut broadcast::Receiver<Event>) {
+    while !matches!(events.recv().await, Ok(Event::Reconnected) | Err(_)) {}
 }
