@@ -242,7 +242,8 @@ impl Puller {
                     Arrival { subject, ack, sequence, stored, hash, envelope, pulled, arrived: now };
                 self.start(arrival, delivery, message.payload, now);
             }
-            Checked::Setup => self.ack_unseen(ack, expires),
+            // Set-up's own message has a caller that nobody can be, and is acked unseen below.
+            Checked::Setup => self.bury_unseen(message, ack, sequence, "is not of set-up", expires),
             Checked::Foreign(reason) => self.bury_unseen(message, ack, sequence, reason, expires),
         }
     }
