@@ -37,7 +37,7 @@ impl Broker for AnyBroker {
         &self,
         message: Outgoing,
         within: Duration,
-    ) -> impl Future<Output = Result<Message, SendError>> + Send {
+    ) -> impl Future<Output = Result<Message, SendError>> + Send + use<> {
         match self {
             Self::JetStream(it) => Either::Left(it.request(message, within)),
             Self::Simulated(it) => Either::Right(Box::pin(it.request(message, within))),

@@ -48,7 +48,7 @@ pub(crate) fn store<B: Broker>(
     broker: &B,
     message: Outgoing,
     within: Duration,
-) -> impl Future<Output = StoreAnswer> + Send {
+) -> impl Future<Output = StoreAnswer> + Send + use<B> {
     let answer = broker.request(message, within);
     async move {
         match answer.await {

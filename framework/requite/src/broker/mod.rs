@@ -114,13 +114,14 @@ pub(crate) trait Broker: Clone + Send + Sync + 'static {
     /// Hands a message to the connection; nothing is known about its arrival.
     fn publish(&self, message: Outgoing) -> impl Future<Output = Result<(), SendError>> + Send;
 
-    /// Publishes and waits for one answer; `reply` of the message is not looked at. A 503 without a payload is
+    /// Publishes and waits for one answer, for which the connection need not be borrowed; `reply` of the message is not
+    /// looked at. A 503 without a payload is
     /// [`SendError::NoResponders`], every other status an answer.
     fn request(
         &self,
         message: Outgoing,
         within: Duration,
-    ) -> impl Future<Output = Result<Message, SendError>> + Send;
+    ) -> impl Future<Output = Result<Message, SendError>> + Send + use<Self>;
 
     /// Hears what is published on `subject` from now on; a publish after this call on the same connection is heard.
     fn subscribe(

@@ -33,6 +33,9 @@ use crate::{
 
 /// How long one publish may go unanswered before it is made again under the same id.
 const PUBLISH_WITHIN: Duration = Duration::from_secs(4);
+/// How long a call that nobody watches leaves the acknowledgement of its publish unread. Most outcomes come sooner and
+/// prove the same, and then the call is woken once instead of twice.
+const QUIET: Duration = Duration::from_millis(100);
 /// Between two asks for an owner.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 
@@ -205,6 +208,7 @@ impl Drive {
     pub(super) async fn go(&mut self, stop_when_accepted: bool) -> Rest {
         let mut timer = std::pin::pin!(tokio::time::sleep(Duration::MAX / 1_000_000_000));
         let mut armed = Moment::FAR;
+        let mut quiet = !self.begun && !stop_when_accepted && self.observer.is_none();
         let mut action = if self.begun { Action::Wait } else { self.machine.step(Event::Begin, self.now()) };
         self.begun = true;
         loop {
@@ -221,15 +225,18 @@ impl Drive {
             }
             let wake_at = self.machine.wake_at();
             // The timer is only ever moved forward in time when it has run out: most calls end long before.
-            if wake_at < armed {
-                armed = wake_at;
-                timer.as_mut().reset(tokio::time::Instant::now() + wake_at.since(self.now()));
+            if quiet || wake_at < armed {
+                let now = self.now();
+                armed = if quiet { wake_at.min(now + QUIET) } else { wake_at };
+                timer.as_mut().reset(tokio::time::Instant::now() + armed.since(now));
             }
             let mailbox = Arc::clone(&self.mailbox);
             let event = tokio::select! {
                 biased;
                 mail = mailbox.next() => self.read_mail(mail),
-                done = async { self.operation.as_mut().expect("checked").await }, if self.operation.is_some() => {
+                done = async { self.operation.as_mut().expect("checked").await },
+                    if self.operation.is_some() && !quiet =>
+                {
                     self.operation = None;
                     Some(self.done(done))
                 }
@@ -238,6 +245,7 @@ impl Drive {
                     (self.now() >= wake_at).then_some(Event::Due)
                 }
             };
+            quiet = false;
             action = event.map_or(Action::Wait, |event| self.machine.step(event, self.client.broker.now()));
         }
     }
@@ -377,14 +385,21 @@ impl Drive {
         let number = self.sent;
         self.tell(&CallEvent::Sent { number });
         let broker = self.client.broker.clone();
+        if after.is_zero() {
+            // Sent now; the answer may be left unread for a while.
+            let answer = api::store(&broker, message, PUBLISH_WITHIN);
+            return Box::pin(async move { answered(answer.await) });
+        }
         Box::pin(async move {
-            if !after.is_zero() {
-                tokio::time::sleep(after).await;
-            }
-            let (answer, text) = coarse(api::store(&broker, message, PUBLISH_WITHIN).await);
-            Done { event: Event::Answer(answer), record: None, text }
+            tokio::time::sleep(after).await;
+            answered(api::store(&broker, message, PUBLISH_WITHIN).await)
         })
     }
+}
+
+fn answered(answer: StoreAnswer) -> Done {
+    let (answer, text) = coarse(answer);
+    Done { event: Event::Answer(answer), record: None, text }
 }
 
 /// The answer to a publish as the state machine needs it, with what the server said.

@@ -23,7 +23,7 @@ pub(crate) use limits::Limits;
 pub(crate) use sanitise::sanitise;
 
 /// Most payloads are smaller, and then their buffer never grows.
-const USUAL_SIZE: usize = 128;
+const USUAL_SIZE: usize = 256;
 
 /// Writes a value as a payload. Structs are written with their field names, so that other languages can read
 /// them and fields can be added; MessagePack uses the compact form of types that have one (a UUID is 16 bytes).

@@ -128,13 +128,14 @@ impl Broker for Connection {
         &self,
         mut message: Outgoing,
         within: Duration,
-    ) -> impl Future<Output = Result<Message, SendError>> + Send {
+    ) -> impl Future<Output = Result<Message, SendError>> + Send + use<> {
         let (pending, reply) = self.0.replies.expect(within);
         message.reply = Some(reply);
         let sent = self.send(message);
+        let inner = Arc::clone(&self.0);
         async move {
             sent?;
-            self.0.outbox.room().await;
+            inner.outbox.room().await;
             let answer = pending.answer().await.ok_or(SendError::TimedOut)?;
             if answer.status == Some(StatusCode::NO_RESPONDERS) && answer.payload.is_empty() {
                 return Err(SendError::NoResponders);

@@ -35,8 +35,8 @@ struct Entry {
 }
 
 /// A request that waits; forgotten when dropped.
-pub(super) struct Pending<'a> {
-    replies: &'a Replies,
+pub(super) struct Pending {
+    replies: Arc<Replies>,
     number: u64,
     answer: oneshot::Receiver<Message>,
 }
@@ -53,12 +53,12 @@ impl Replies {
     }
 
     /// Expects one answer; its subject is in the second part.
-    pub(super) fn expect(&self, within: Duration) -> (Pending<'_>, String) {
+    pub(super) fn expect(self: &Arc<Self>, within: Duration) -> (Pending, String) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (answer, receiver) = oneshot::channel();
         let entry = Entry { answer, until: Instant::now() + within };
         self.waiting.lock().expect("nobody panics with the replies in hand").insert(number, entry);
-        (Pending { replies: self, number, answer: receiver }, numbered(&self.prefix, number))
+        (Pending { replies: Arc::clone(self), number, answer: receiver }, numbered(&self.prefix, number))
     }
 
     fn take(&self, number: u64) -> Option<Entry> {
@@ -66,14 +66,14 @@ impl Replies {
     }
 }
 
-impl Pending<'_> {
+impl Pending {
     /// The answer, or nothing if it took too long.
     pub(super) async fn answer(mut self) -> Option<Message> {
         (&mut self.answer).await.ok()
     }
 }
 
-impl Drop for Pending<'_> {
+impl Drop for Pending {
     fn drop(&mut self) {
         self.replies.take(self.number);
     }

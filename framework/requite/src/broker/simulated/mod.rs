@@ -172,12 +172,12 @@ impl Connection {
 }
 
 /// Forgets a request whose asker is gone.
-struct Asked<'a> {
-    end: &'a End,
+struct Asked {
+    end: Arc<End>,
     number: u64,
 }
 
-impl Drop for Asked<'_> {
+impl Drop for Asked {
     fn drop(&mut self) {
         self.end.world.act(|server, _| server.network.forget_request(self.end.link, self.number));
     }
@@ -196,20 +196,28 @@ impl Broker for Connection {
         })
     }
 
-    async fn request(&self, message: Outgoing, within: Duration) -> Result<Message, SendError> {
-        self.check(&message)?;
-        let asked = self.act(|server, now| server.network.request(self.0.link, message, now));
-        let (number, answer) = asked.ok_or(SendError::Closed)?;
-        let asked = Asked { end: &self.0, number };
-        let answer = tokio::time::timeout(within, answer).await;
-        drop(asked);
-        match answer {
-            Err(_) => Err(SendError::TimedOut),
-            Ok(Err(_)) => Err(SendError::Closed),
-            Ok(Ok(message)) if message.status == Some(503) && message.payload.is_empty() => {
-                Err(SendError::NoResponders)
+    fn request(
+        &self,
+        message: Outgoing,
+        within: Duration,
+    ) -> impl Future<Output = Result<Message, SendError>> + Send + use<> {
+        let asked = self.check(&message).and_then(|()| {
+            let asked = self.act(|server, now| server.network.request(self.0.link, message, now));
+            let (number, answer) = asked.ok_or(SendError::Closed)?;
+            Ok((Asked { end: Arc::clone(&self.0), number }, answer))
+        });
+        async move {
+            let (asked, answer) = asked?;
+            let answer = tokio::time::timeout(within, answer).await;
+            drop(asked);
+            match answer {
+                Err(_) => Err(SendError::TimedOut),
+                Ok(Err(_)) => Err(SendError::Closed),
+                Ok(Ok(message)) if message.status == Some(503) && message.payload.is_empty() => {
+                    Err(SendError::NoResponders)
+                }
+                Ok(Ok(message)) => Ok(message),
             }
-            Ok(Ok(message)) => Ok(message),
         }
     }
 
