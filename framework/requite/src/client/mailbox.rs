@@ -91,7 +91,10 @@ impl Pending {
 
     pub(super) fn deliver_to_all(&self, mail: &Mail) {
         let boxes = self.boxes.lock().expect("nobody panics with the mailboxes in hand");
-        for mailbox in boxes.values().flatten() {
+        // In a steady order: calls that react to one event do so alike in every run of a simulation.
+        let mut steady: Vec<_> = boxes.iter().collect();
+        steady.sort_unstable_by_key(|(key, _)| *key);
+        for mailbox in steady.into_iter().flat_map(|(_, of_key)| of_key) {
             mailbox.put(mail.clone());
         }
     }

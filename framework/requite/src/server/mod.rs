@@ -249,6 +249,7 @@ async fn watch_sizes(broker: AnyBroker, methods: Vec<Arc<MethodRuntime>>, draini
             }
         }
         tokio::select! {
+            biased;
             () = tokio::time::sleep(LOOK_AT_SIZE) => {}
             () = draining.cancelled() => return,
         }

@@ -128,6 +128,7 @@ impl Puller {
             Err(error) => {
                 tracing::error!(method = self.method.options.name, %error, "cannot bind; trying again");
                 tokio::select! {
+                    biased;
                     () = tokio::time::sleep(BIND_AGAIN) => {}
                     () = self.draining.cancelled() => {}
                 }
