@@ -158,6 +158,14 @@ impl Simulation {
         })
     }
 
+    /// Everything that a stream ever stored, in order.
+    pub(crate) fn journal(&self, stream: &str) -> Vec<Stored> {
+        self.world.act(|server, _| {
+            let stream = server.jetstream.streams.get(stream);
+            stream.map(|it| it.store.journal().to_vec()).unwrap_or_default()
+        })
+    }
+
     /// How often a consumer delivered each message, by stream sequence; restarts do not reset it.
     pub(crate) fn deliveries(&self, stream: &str, consumer: &str) -> BTreeMap<u64, u64> {
         self.world.act(|server, _| {
