@@ -10,6 +10,8 @@ mod protocol;
 mod server;
 mod service;
 mod setup;
+#[cfg(test)]
+mod simulation;
 mod subject;
 mod wire;
 

@@ -474,10 +474,14 @@ impl Attempt {
     fn resolve(&mut self, write: Write, seen: Option<Seen>, now: Moment) -> Action {
         match seen {
             None => {
+                #[cfg(test)]
+                crate::simulation::mark(crate::simulation::Mark::DoubtWasNot);
                 self.sequence = 0;
                 self.write(write.what)
             }
             Some(seen) if seen.attempt_id == self.id && seen.write == write.number => {
+                #[cfg(test)]
+                crate::simulation::mark(crate::simulation::Mark::DoubtWasStored);
                 self.stored(write, seen.sequence)
             }
             Some(seen) if seen.attempt_id == self.id || seen.sequence == write.expected => {
