@@ -479,7 +479,11 @@ impl Attempt {
                 self.sequence = 0;
                 self.write(write.what)
             }
-            Some(seen) if seen.attempt_id == self.id && seen.write == write.number => {
+            // A copy of an earlier write may have been late. One that was the outcome is not written again.
+            Some(seen)
+                if seen.attempt_id == self.id
+                    && (seen.write == write.number || seen.kind == Kind::Outcome) =>
+            {
                 #[cfg(test)]
                 crate::simulation::mark(crate::simulation::Mark::DoubtWasStored);
                 self.stored(write, seen.sequence)
