@@ -198,14 +198,10 @@ impl Case<'_> {
         for (id, runs) in &self.runs {
             let method = self.method(runs[0].method);
             let most = method.attempts as usize;
-            let count = |what: fn(&Over) -> bool| {
-                runs.iter().filter(|run| run.over.as_ref().is_some_and(|(_, over)| what(over))).count()
-            };
-            let failed = count(|over| matches!(over, Over::Ended(End::Retry)));
             let taken = runs.windows(2).filter(|pair| !self.is_written_down(id, pair[0], pair[1])).count();
             if method.once && runs.len() > 1 {
                 self.broken.push(format!("once, but {} runs: {id}", runs.len()));
-            } else if failed > most || runs.len() > most + taken {
+            } else if runs.len() > most + taken {
                 self.broken.push(format!(
                     "{} runs of {most}, {taken} of them not written down: {id}: {runs:?} {:?}",
                     runs.len(),
@@ -270,6 +266,7 @@ impl Case<'_> {
         let count = |mark, count: usize| mark_many(mark, count as u64);
         let (seen, evidence) = (self.seen, &self.evidence);
         mark_many(Mark::Redelivery, self.played.redeliveries);
+        mark_many(Mark::Forgotten, self.played.forgotten);
         count(Mark::StaleAck, stale_acks(&self.played.log));
         let published = |it: &&Passage| it.seen == simulated::Seen::Published;
         let requests: Vec<&str> = self.played.log.iter().filter(published).map(|it| &*it.subject).collect();

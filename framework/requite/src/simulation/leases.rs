@@ -66,10 +66,12 @@ impl<'a> Leases<'a> {
     /// The worker was out of reach for so long that its lease could run out.
     fn lease_was_lost(&self, before: &Run, next: &Run, method: &Method) -> bool {
         let times = LeaseTimes::new(method.lease);
+        // A run that had to wait for its start may begin under a lease that nobody renews any more.
+        let (from, to) = (before.began.saturating_sub(method.lease), next.began);
         let unanswered = self.lost_answers.get(&*before.worker).into_iter().flatten();
-        let unanswered = unanswered.filter(|at| (before.began..=next.began).contains(at)).count();
+        let unanswered = unanswered.filter(|at| (from..=to).contains(at)).count();
         let silent = times.heartbeat() * u32::try_from(unanswered).expect("few");
-        let out = self.out_of_reach(&before.worker, before.began, next.began, false);
+        let out = self.out_of_reach(&before.worker, from, to, false);
         out + silent + SLACK >= method.lease - MARGIN - times.heartbeat() * 2
     }
 
@@ -80,7 +82,7 @@ impl<'a> Leases<'a> {
         self.seen.stops.iter().any(|Stop { at, pause, lost }| {
             let back = *at + *pause;
             let after = *lost && *at > before.began && back < next.began;
-            after && self.out_of_reach(&before.worker, back, next.began, true) + SLACK * 2 >= within
+            after && self.out_of_reach(&before.worker, back, next.began, true) + SLACK >= within
         })
     }
 

@@ -6,6 +6,8 @@ use std::{cell::RefCell, collections::BTreeMap};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Mark {
     Redelivery,
+    /// A delivery that a killed server did not know to be one more.
+    Forgotten,
     /// An ack, heartbeat or NAK for an older delivery than the newest.
     StaleAck,
     /// A request was published again under its id.
@@ -32,8 +34,9 @@ pub(crate) enum Mark {
 
 impl Mark {
     /// All of them.
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Redelivery,
+        Self::Forgotten,
         Self::StaleAck,
         Self::DuplicatePublish,
         Self::Reattach,

@@ -108,18 +108,60 @@ pub(super) enum Part {
 /// Something that goes wrong.
 #[derive(Clone, Debug)]
 pub(super) enum Fault {
-    Crash { worker: usize, back: Duration },
-    Drain { worker: usize, back: Duration },
-    Freeze { worker: usize, span: Duration },
-    Cut { worker: usize, part: Part, span: Duration },
-    CutCaller { caller: usize, span: Duration },
-    LoseWorkerPubAcks { worker: usize, count: usize },
-    LoseCallerPubAcks { caller: usize, count: usize },
-    LoseWorkerAnswers { worker: usize, part: Part, count: usize },
-    LoseCallerAnswers { caller: usize, count: usize },
-    LoseMessages { pattern: &'static str, count: usize },
-    Hang { pattern: &'static str, count: usize, span: Duration },
-    Kill { lost: Duration, pause: Duration },
+    Crash {
+        worker: usize,
+        back: Duration,
+    },
+    Drain {
+        worker: usize,
+        back: Duration,
+    },
+    Freeze {
+        worker: usize,
+        span: Duration,
+    },
+    Cut {
+        worker: usize,
+        part: Part,
+        span: Duration,
+    },
+    CutCaller {
+        caller: usize,
+        span: Duration,
+    },
+    LoseWorkerPubAcks {
+        worker: usize,
+        count: usize,
+    },
+    LoseCallerPubAcks {
+        caller: usize,
+        count: usize,
+    },
+    LoseWorkerAnswers {
+        worker: usize,
+        part: Part,
+        count: usize,
+    },
+    LoseCallerAnswers {
+        caller: usize,
+        count: usize,
+    },
+    LoseMessages {
+        pattern: &'static str,
+        count: usize,
+    },
+    Hang {
+        pattern: &'static str,
+        count: usize,
+        span: Duration,
+    },
+    /// One worker's connections come back later than the others', if at all before the server's patience ends.
+    Kill {
+        lost: Duration,
+        pause: Duration,
+        straggler: usize,
+        late: Duration,
+    },
 }
 
 /// Everything that a seed decides.
@@ -151,8 +193,14 @@ impl Plan {
         plan.draw_calls(random, calm);
         if !calm {
             for _ in 0..1 + random.below(10) {
-                let at = within(random, WINDOW);
                 let fault = plan.draw_fault(random);
+                let at = match fault {
+                    // While a delivery is young enough to be forgotten.
+                    Fault::Kill { .. } => {
+                        plan.calls[index(random, plan.calls.len())].at + millis(random, 0, 80)
+                    }
+                    _ => within(random, WINDOW),
+                };
                 plan.faults.push((at, fault));
             }
             plan.faults.sort_by_key(|(at, _)| *at);
@@ -244,8 +292,13 @@ impl Plan {
             }
             _ => Fault::Kill {
                 // Half of the stops are in good order.
-                lost: Duration::from_millis(random.below(2) * random.below(101)),
-                pause: millis(random, 50, 10_000),
+                lost: if random.below(2) == 0 { Duration::ZERO } else { millis(random, 50, 100) },
+                pause: {
+                    let longest = pick(random, &[500, 10_000]);
+                    millis(random, 50, longest)
+                },
+                straggler: worker,
+                late: millis(random, 0, 3_000),
             },
         }
     }

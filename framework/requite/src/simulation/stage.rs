@@ -33,6 +33,8 @@ pub(super) struct Played {
     /// Requests that are still in their stream.
     pub(super) left: Vec<Stored>,
     pub(super) redeliveries: u64,
+    /// Deliveries that followed ones which the server had forgotten.
+    pub(super) forgotten: u64,
     /// The server's clock when the simulation began, in nanoseconds since 1970.
     pub(super) clock: u64,
     pub(super) calls_open: usize,
@@ -106,6 +108,7 @@ impl Stage {
     fn look_around(&self, simulation: &Simulation, calls_open: usize, clock: u64) -> Played {
         let requests = request_stream();
         let redelivered = |method: &crate::service::Method| simulation.redeliveries(&requests, method.name);
+        let forgotten = |method: &crate::service::Method| simulation.forgotten(&requests, method.name);
         let mut seen = self.ground.history.read();
         seen.bury_the_dead();
         Played {
@@ -116,6 +119,7 @@ impl Stage {
             dead_letters: simulation.journal(&format!("rq_DEAD_{SERVICE}")),
             left: simulation.stored(&requests),
             redeliveries: self.plan.methods.iter().map(redelivered).sum(),
+            forgotten: self.plan.methods.iter().map(forgotten).sum(),
             clock,
             calls_open,
         }
@@ -184,14 +188,7 @@ impl Stage {
                 simulation.disconnect(&caller::name(caller), span);
                 tokio::time::sleep(span).await;
             }
-            Fault::Kill { lost, pause } => {
-                let now = self.ground.history.now();
-                let stop = Stop { at: now, pause, lost: !lost.is_zero() };
-                self.ground.history.write().stops.push(stop);
-                self.ground.history.trouble(None, Part::Both, pause);
-                simulation.kill(lost, pause);
-                tokio::time::sleep(pause).await;
-            }
+            Fault::Kill { lost, pause, straggler, late } => self.kill(lost, pause, straggler, late).await,
             Fault::Hang { pattern, count, span } => simulation.hang_publishes(pattern, count, span),
             Fault::LoseMessages { pattern, count } => simulation.lose_messages(pattern, count),
             Fault::LoseCallerPubAcks { caller, count } => {
@@ -212,6 +209,15 @@ impl Stage {
                 }
             }
         }
+    }
+
+    async fn kill(&self, lost: Duration, pause: Duration, straggler: usize, late: Duration) {
+        let Ground { simulation, history, .. } = &self.ground;
+        let stop = Stop { at: history.now(), pause, lost: !lost.is_zero() };
+        history.write().stops.push(stop);
+        history.trouble(None, Part::Both, pause);
+        simulation.kill(lost, pause);
+        self.cut(straggler, Part::Both, pause + late).await;
     }
 
     fn connections(&self, worker: usize, part: Part) -> Vec<String> {
