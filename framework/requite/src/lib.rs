@@ -90,6 +90,9 @@ mod setup;
 
 mod error;
 
+#[cfg(test)]
+mod simulation;
+
 pub use async_nats;
 pub use client::{Accepted, Attach, Call, CallEvent, Client, ClientBuilder};
 pub use context::Context;

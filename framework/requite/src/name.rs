@@ -203,8 +203,12 @@ impl fmt::Debug for Instance {
     }
 }
 
-/// 128 bits that nobody can guess.
+/// 128 bits that nobody can guess; in a simulation, those that the seed gives.
 pub(crate) fn random_bits() -> [u8; 16] {
+    #[cfg(test)]
+    if let Some(bits) = crate::simulation::seeded_bits() {
+        return bits;
+    }
     let mut bits = [0; 16];
     ring::rand::SystemRandom::new().fill(&mut bits).expect("the operating system has randomness");
     bits

@@ -471,11 +471,13 @@ async fn serves(broker: &AnyBroker, target: &Target) -> bool {
 
 /// Whether any worker serves the method, asked for less than a second.
 async fn any_worker(broker: &AnyBroker, target: &Target) -> bool {
-    for _ in 0..3 {
+    for ask in 0..3 {
+        if ask > 0 {
+            tokio::time::sleep(ASK_EVERY / 4).await;
+        }
         if serves(broker, target).await {
             return true;
         }
-        tokio::time::sleep(ASK_EVERY / 2).await;
     }
     false
 }

@@ -130,10 +130,17 @@ impl Pending {
     }
 
     pub(super) fn deliver_to_all(&self, mail: &Mail) {
-        for mailbox in self.own().values() {
+        // In a steady order: calls that react to one event do so alike in every run of a simulation.
+        let own = self.own();
+        let mut steady: Vec<_> = own.iter().collect();
+        steady.sort_unstable_by_key(|(number, _)| **number);
+        for (_, mailbox) in steady {
             mailbox.put(mail.clone());
         }
-        for mailbox in self.others().values().flatten() {
+        let others = self.others();
+        let mut steady: Vec<_> = others.iter().collect();
+        steady.sort_unstable_by_key(|(key, _)| *key);
+        for mailbox in steady.into_iter().flat_map(|(_, of_key)| of_key) {
             mailbox.put(mail.clone());
         }
     }

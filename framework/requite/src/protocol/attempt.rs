@@ -339,7 +339,11 @@ impl Attempt {
         match seen.kind {
             // An outcome stays as it is, also an own one of an earlier write that was late.
             Kind::Outcome => self.finish(Action::Ack { tell: !own }),
-            _ if own && seen.write == write.number => self.stored(write, seen.sequence, now),
+            _ if own && seen.write == write.number => {
+                #[cfg(test)]
+                crate::simulation::mark(crate::simulation::Mark::DoubtWasStored);
+                self.stored(write, seen.sequence, now)
+            }
             _ if own || seen.sequence == write.expected => self.repeat(write, seen.sequence),
             // Not an attempt, only a mark that a later version acts on: the result counts.
             Kind::CancelRequested if !matches!(self.state, State::Claiming) => {
@@ -357,6 +361,8 @@ impl Attempt {
     /// The write came to nothing, and the record is still this attempt's to replace: write again, or what has become
     /// due since.
     fn repeat(&mut self, write: Write, sequence: u64) -> Action {
+        #[cfg(test)]
+        crate::simulation::mark(crate::simulation::Mark::DoubtWasNot);
         self.sequence = sequence;
         self.repeated = true;
         match self.ended.take() {

@@ -224,6 +224,12 @@ impl RunningServer {
         self.counters.snapshot()
     }
 
+    /// The name of this worker on the wire.
+    #[cfg(test)]
+    pub(crate) fn instance(&self) -> &str {
+        self.methods.first().map_or("", |method| method.service.worker.as_str())
+    }
+
     /// Requests in hand.
     pub fn in_hand(&self) -> usize {
         self.methods.iter().map(|method| method.slots.held()).sum()
@@ -258,6 +264,7 @@ async fn watch_sizes(broker: AnyBroker, methods: Vec<Arc<MethodRuntime>>, draini
             }
         }
         tokio::select! {
+            biased;
             () = tokio::time::sleep(LOOK_AT_SIZE) => {}
             () = draining.cancelled() => return,
         }

@@ -16,7 +16,7 @@ use super::{
     keeper::Keeper,
     method::{Binding, MethodRuntime},
     settle,
-    stats::count,
+    stats::{self, count},
     worker,
 };
 use crate::{
@@ -140,6 +140,7 @@ impl Puller {
             Err(error) => {
                 tracing::error!(method = self.method.options.name, %error, "cannot bind; trying again");
                 tokio::select! {
+                    biased;
                     () = tokio::time::sleep(BIND_AGAIN) => {}
                     () = self.draining.cancelled() => {}
                 }
@@ -265,6 +266,13 @@ impl Puller {
     /// Everything that is known of the delivery, and a task that sees it through.
     fn start(&self, arrival: Arrival, count: u64, body: Bytes, now: Moment) {
         let method = &self.method;
+        // A worker that stops starts nothing new, least of all what it has just let go. And a pull that was given up for
+        // lost may arrive after all, beside the one that was made in its place: handlers never exceed the slots.
+        if self.draining.is_cancelled() || method.slots.held() >= method.slots.all() {
+            stats::count(&method.service.counters.handed_over);
+            self.keeper.nak(&arrival.ack, Duration::ZERO, method.times.end(arrival.pulled));
+            return;
+        }
         let binding = method.binding();
         let delivery = self.delivery(&arrival, count, binding.as_ref(), now);
         let options = &method.options;

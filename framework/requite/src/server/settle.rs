@@ -241,8 +241,9 @@ async fn ask_owner(held: &Held, worker: &str, attempt_id: AttemptId, via: &AnyBr
         match via.request(message, ASK_EVERY).await {
             Ok(answer) if *answer.payload == *MINE => return Owner::Mine,
             Ok(_) => return Owner::Gone,
-            Err(SendError::NoResponders) => pause(held, ASK_EVERY).await,
-            Err(_) => {}
+            Err(SendError::TimedOut) => {}
+            // An answer without a wait: also of a connection that is closed, which must not be asked in a spin.
+            Err(_) => pause(held, ASK_EVERY).await,
         }
     }
     Owner::Gone

@@ -45,6 +45,8 @@ pub(super) struct Consumer {
     ledger: Ledger,
     /// For observers: how often each message was delivered.
     deliveries: BTreeMap<u64, u64>,
+    /// For observers: how many deliveries had a smaller count than were made, because a killed server forgot some.
+    forgotten: u64,
 }
 
 impl Consumer {
@@ -68,6 +70,7 @@ impl Consumer {
             check_at: None,
             ledger: Ledger::starting_at(floor.stream),
             deliveries: BTreeMap::new(),
+            forgotten: 0,
         };
         consumer.count_unseen(store);
         consumer
@@ -177,7 +180,9 @@ impl Consumer {
             self.pending.entry(at.stream).or_insert(Pending { delivery: at.delivery, since: turn.now });
         pending.since = turn.now;
         self.check_within(turn.now, self.config.ack_wait + CHECK_DELAY);
-        *self.deliveries.entry(at.stream).or_default() += 1;
+        let made = self.deliveries.entry(at.stream).or_default();
+        *made += 1;
+        self.forgotten += u64::from(*made > count);
         let mut sent =
             Sent::new(to, Kind::Delivery, message.payload.clone()).headers(message.headers.clone());
         sent.shown = Some(message.subject.clone());
@@ -360,6 +365,10 @@ impl Consumer {
             redelivered: self.redelivered.len(),
             unseen: self.unseen,
         }
+    }
+
+    pub(super) fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     pub(super) fn deliveries(&self) -> &BTreeMap<u64, u64> {

@@ -54,6 +54,7 @@ mod stream;
 mod tests;
 mod turn;
 
+pub(crate) use faults::Random;
 pub(crate) use network::{Passage, Seen};
 pub(crate) use simulation::Simulation;
 pub(crate) use store::Stored;
@@ -163,7 +164,7 @@ impl Connection {
     }
 
     fn check(&self, message: &Outgoing) -> Result<(), SendError> {
-        let headers = store::header_block(&message.headers).map_or(0, |block| block.len());
+        let headers = store::header_size(&message.headers).unwrap_or(0);
         if headers + message.payload.len() > MAX_PAYLOAD {
             return Err(SendError::TooLarge { max: MAX_PAYLOAD });
         }

@@ -54,6 +54,8 @@ pub(crate) enum Seen {
     Published,
     /// The server sent it to a connection.
     Sent(Kind),
+    /// It was published while the connection was down, and waits for the connection to come back.
+    Queued,
     /// It was lost between the server and a connection, or the other way round.
     Lost,
     /// The server refused it for want of permission.
@@ -61,7 +63,7 @@ pub(crate) enum Seen {
 }
 
 /// An entry of the log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Passage {
     /// Since the simulation began.
     pub(crate) at: std::time::Duration,
@@ -190,10 +192,10 @@ impl Network {
         let Some(link) = self.links.get_mut(&id) else { return };
         if !link.up {
             // Subscriptions are made anew by the reconnect itself.
-            if matches!(frame, Frame::Publish(_)) {
-                link.queued.push_back(frame);
-            }
-            return;
+            let Frame::Publish(message) = &frame else { return };
+            let subject = message.subject.clone();
+            link.queued.push_back(frame);
+            return self.note(now, id, Seen::Queued, &subject);
         }
         let hang = match &frame {
             Frame::Publish(message) => self.faults.hangs(&message.subject),

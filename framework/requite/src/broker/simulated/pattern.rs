@@ -2,6 +2,15 @@
 
 /// Whether a subject falls under a pattern with `*` and `>`.
 pub(super) fn matches(pattern: &str, subject: &str) -> bool {
+    // Up to the first wildcard both read alike, and most pairs differ before.
+    let (literal, there) = (pattern.as_bytes(), subject.as_bytes());
+    let mut at = 0;
+    while at < literal.len() && at < there.len() && literal[at] == there[at] {
+        at += 1;
+    }
+    if at < there.len() && literal.get(at).is_some_and(|it| *it != b'*' && *it != b'>') {
+        return false;
+    }
     let mut subject = subject.split('.');
     for token in pattern.split('.') {
         match (token, subject.next()) {

@@ -184,7 +184,8 @@ impl Server {
         let back = self.now + nanos(span);
         self.network.cut(link);
         if let Some(link) = self.network.links.get_mut(&link) {
-            link.down_until = back;
+            // A shorter break does not end a longer one.
+            link.down_until = link.down_until.max(back);
         }
         self.network.schedule(back, Due::Reconnect { link });
     }

@@ -7,7 +7,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    Connection, Passage, Seen, Stored, World, drive,
+    Connection, Passage, Seen, Stored, World,
+    consumer::Consumer,
+    drive,
     faults::{Latency, Losing},
     network::LinkId,
     pattern::matches,
@@ -158,6 +160,14 @@ impl Simulation {
         })
     }
 
+    /// Everything that a stream ever stored, in order.
+    pub(crate) fn journal(&self, stream: &str) -> Vec<Stored> {
+        self.world.act(|server, _| {
+            let stream = server.jetstream.streams.get(stream);
+            stream.map(|it| it.store.journal().to_vec()).unwrap_or_default()
+        })
+    }
+
     /// How often a consumer delivered each message, by stream sequence; restarts do not reset it.
     pub(crate) fn deliveries(&self, stream: &str, consumer: &str) -> BTreeMap<u64, u64> {
         self.world.act(|server, _| {
@@ -169,6 +179,14 @@ impl Simulation {
     /// How many deliveries of a consumer were not the first of their message.
     pub(crate) fn redeliveries(&self, stream: &str, consumer: &str) -> u64 {
         self.deliveries(stream, consumer).values().map(|count| count - 1).sum()
+    }
+
+    /// How many deliveries of a consumer came after ones that a killed server had forgotten.
+    pub(crate) fn forgotten(&self, stream: &str, consumer: &str) -> u64 {
+        self.world.act(|server, _| {
+            let consumer = server.jetstream.streams.get(stream).and_then(|it| it.consumers.get(consumer));
+            consumer.map_or(0, Consumer::forgotten)
+        })
     }
 
     /// Everything that passed, in order; the newest 200,000 entries.

@@ -29,8 +29,17 @@ impl Stored {
 
 /// Record header, sequence, time stamp, lengths and checksum (`fileStoreMsgSizeRaw`).
 pub(super) fn stored_size(subject: &str, headers: &Headers, payload: &Bytes) -> u64 {
-    let headers = header_block(headers).map_or(0, |block| block.len() + 4);
+    let headers = header_size(headers).map_or(0, |size| size + 4);
     (22 + subject.len() + headers + payload.len() + 8) as u64
+}
+
+/// How long the headers are as they cross the wire.
+pub(super) fn header_size(headers: &Headers) -> Option<usize> {
+    const FRAME: usize = "NATS/1.0\r\n\r\n".len();
+    let line = |name: &str, value: &str| name.len() + value.len() + ": \r\n".len();
+    let lines =
+        |(name, values): (&str, Vec<&str>)| values.iter().map(|value| line(name, value)).sum::<usize>();
+    (!headers.is_empty()).then(|| FRAME + headers.iter().map(lines).sum::<usize>())
 }
 
 /// The headers as they cross the wire, sorted, because the map they come from has no order.
@@ -54,6 +63,8 @@ pub(super) struct Store {
     expiring: BTreeSet<(u64, u64)>,
     bytes: u64,
     last_sequence: u64,
+    /// For observers: everything that was ever stored.
+    journal: Vec<Stored>,
 }
 
 impl Store {
@@ -66,8 +77,13 @@ impl Store {
         if let Some(at) = message.expires {
             self.expiring.insert((at, message.sequence));
         }
+        self.journal.push(message.clone());
         self.messages.insert(message.sequence, message);
         self.last_sequence
+    }
+
+    pub(super) fn journal(&self) -> &[Stored] {
+        &self.journal
     }
 
     pub(super) fn remove(&mut self, sequence: u64) -> Option<Stored> {

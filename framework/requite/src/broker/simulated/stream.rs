@@ -12,7 +12,7 @@ use super::{
     consumer::Consumer,
     ledger::Position,
     pattern::{map, matches},
-    store::{Store, Stored, header_block, stored_size},
+    store::{Store, Stored, header_size, stored_size},
     turn::{Kind, Sent, Turn},
 };
 use crate::{
@@ -128,7 +128,7 @@ impl Stream {
         if headers.first(ROLLUP).is_some() {
             return Err(refused(500, 10111, "rollup not permitted"));
         }
-        if header_block(headers).is_some_and(|block| block.len() > MAX_HEADER) {
+        if header_size(headers).is_some_and(|size| size > MAX_HEADER) {
             return Err(refused(400, code::HEADER_TOO_LARGE, "header size exceeds maximum allowed of 64k"));
         }
         let ttl = match ttl.transpose() {

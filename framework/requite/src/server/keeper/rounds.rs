@@ -208,19 +208,21 @@ impl Rounds {
                 self.feed(held, attempt::Event::Beat, broker);
             }
         }
-        if broker.is_connected() {
-            let held: Vec<_> = long.into_iter().filter(|held| !held.is_over()).collect();
-            // The answer is awaited beside the rounds: a silent server must not stop the next heartbeat.
-            let broker = broker.clone();
-            beat(&method, held, &broker, true).await;
-        }
+        let held: Vec<_> = long.into_iter().filter(|held| !held.is_over()).collect();
+        beat(&method, held, broker, true).await;
     }
 }
 
-/// Sends a heartbeat for each delivery, and starts to wait for the one answer that confirms all of them.
+/// Sends a heartbeat for each delivery, and starts to wait for the one answer that confirms all of them. The answer is
+/// awaited beside the rounds: a silent server must not stop the next heartbeat.
+///
+/// While the connection is down nothing is sent: it would be delivered later, and extend somebody else's lease.
 async fn beat(method: &Arc<MethodRuntime>, held: Vec<Arc<Held>>, broker: &AnyBroker, signals: bool) {
     let sent = broker.now();
     let counters = &method.service.counters;
+    if !broker.is_connected() {
+        return;
+    }
     for one in &held {
         if one.is_over() || one.lease().state(broker.now()) == LeaseState::Lost {
             continue;

@@ -1,0 +1,149 @@
+//! A calling process: makes the planned calls through the real client, patiently or not.
+
+use std::time::Duration;
+
+use super::{
+    history::{Answer, Call as Seen, History},
+    plan::{Call, Manner},
+    worker::{Done, Failure, config},
+};
+use crate::{
+    Accepted, Attach, Client, RequestId,
+    broker::{AnyBroker, simulated::Simulation},
+    client::{CallEvent, call},
+    error::{CallError, Rejected},
+};
+
+type Made = crate::Call<Done, Failure>;
+
+/// The calling processes.
+pub(super) struct Callers {
+    clients: Vec<Client>,
+    history: History,
+}
+
+pub(super) fn name(caller: usize) -> String {
+    format!("caller {caller}")
+}
+
+impl Callers {
+    pub(super) async fn connect(simulation: &Simulation, names: &[&str], history: &History) -> Self {
+        let mut clients = Vec::new();
+        for (number, caller) in names.iter().enumerate() {
+            let connection = simulation.connect(&name(number)).expect("the server runs at first");
+            let client = Client::over(AnyBroker::Simulated(connection), config(caller)).await;
+            clients.push(client.expect("a simulated connection takes subscriptions"));
+        }
+        Self { clients, history: history.clone() }
+    }
+
+    /// Plays a planned call to its end.
+    pub(super) async fn play(&self, call: &Call) {
+        tokio::time::sleep(call.at.saturating_sub(self.history.now())).await;
+        match &call.manner {
+            Manner::Wait => self.wait(call, false).await,
+            Manner::RequireWorker => self.wait(call, true).await,
+            Manner::Impatient { patience } => {
+                for patience in patience {
+                    if self.lose_patience(call, *patience).await {
+                        return;
+                    }
+                }
+                self.wait(call, false).await;
+            }
+            Manner::Attach { after, by } => self.attach_later(call, *after, *by).await,
+        }
+    }
+
+    async fn wait(&self, call: &Call, require_worker: bool) {
+        let (number, made) = self.make(call);
+        let answer = if require_worker { made.require_worker().await } else { made.await };
+        self.note(number, answer);
+    }
+
+    /// Whether the answer came in time.
+    async fn lose_patience(&self, call: &Call, patience: Duration) -> bool {
+        let (number, made) = self.make(call);
+        match tokio::time::timeout(patience, made).await {
+            Ok(answer) => self.note(number, answer),
+            Err(_) => self.history.write().calls[number].dropped = true,
+        }
+        self.history.write().calls[number].ended.is_some()
+    }
+
+    async fn attach_later(&self, call: &Call, after: Duration, by: usize) {
+        let (number, made) = self.make(call);
+        let accepted: Accepted<Done, Failure> = match made.start().await {
+            Ok(accepted) => accepted,
+            Err(error) => return self.note(number, Err(error)),
+        };
+        let id = accepted.id().clone();
+        {
+            let mut seen = self.history.write();
+            seen.calls[number].id = Some(self.id_of(call, &id));
+            seen.calls[number].dropped = true;
+        }
+        drop(accepted);
+        tokio::time::sleep(after).await;
+        let number = self.history.call(self.seen(call, Some(&id)));
+        let attach: Attach<Done, Failure> = call::attach(&self.clients[by], call.method, "");
+        self.note(number, attach.id(id).deadline(call.deadline).await);
+    }
+
+    fn id_of(&self, call: &Call, id: &RequestId) -> String {
+        format!("{}.{id}", self.clients[call.by].caller())
+    }
+
+    fn seen(&self, call: &Call, id: Option<&RequestId>) -> Seen {
+        Seen {
+            tag: call.job.tag,
+            id: id.map(|id| self.id_of(call, id)),
+            began: self.history.now(),
+            deadline: call.deadline,
+            accepted: false,
+            ended: None,
+            dropped: false,
+        }
+    }
+
+    fn make(&self, call: &Call) -> (usize, Made) {
+        let service = call.method.service.parse().expect("a name");
+        let method = call.method.name.parse().expect("a name");
+        let id = call.key.as_deref().map(|key| RequestId::keyed(None, &service, &method, key));
+        let number = self.history.call(self.seen(call, id.as_ref()));
+        let history = self.history.clone();
+        let mut made: Made = call::call(&self.clients[call.by], call.method, &call.job);
+        made = made.deadline(call.deadline).on_event(move |event| {
+            if *event == CallEvent::Accepted {
+                history.write().calls[number].accepted = true;
+            }
+        });
+        if let Some(key) = &call.key {
+            made = made.key(key.as_str());
+        }
+        if let Some(limit) = call.accept_within {
+            made = made.accept_within(limit);
+        }
+        if let Some(limit) = call.start_within {
+            made = made.start_within(limit);
+        }
+        if let Some(limit) = call.silent_for {
+            made = made.silent_for(limit);
+        }
+        (number, made)
+    }
+
+    fn note(&self, number: usize, answer: Result<Done, CallError<Failure>>) {
+        let answer = match answer {
+            Ok(done) => Answer::Value(done.run),
+            Err(CallError::Failed(failure)) => Answer::Failed(failure.run),
+            Err(CallError::Aborted(aborted)) => Answer::Aborted(aborted.reason),
+            Err(CallError::Rejected(Rejected::IdReused)) => Answer::IdReused,
+            Err(CallError::Rejected(Rejected::Expired)) => Answer::Rejected(crate::Reason::Expired),
+            Err(CallError::Rejected(other)) => panic!("no request here can be {other:?}"),
+            Err(CallError::Unavailable(unavailable)) => Answer::Unavailable(unavailable.to_string()),
+            Err(CallError::Unknown(unknown)) => Answer::Unknown(unknown.why.to_string()),
+        };
+        self.history.returned(number, answer);
+    }
+}

@@ -1,0 +1,199 @@
+//! What handlers and callers saw, written down outside the broker: the truth that the checks hold against the promises.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::plan::{End, Part};
+use crate::wire::record::Reason;
+
+/// One run of a handler.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    /// The process that ran it.
+    pub(super) worker: String,
+    pub(super) method: &'static str,
+    pub(super) tag: u32,
+    /// `<caller>.<id>`.
+    pub(super) id: String,
+    pub(super) attempt: u32,
+    pub(super) fence: Option<u64>,
+    pub(super) began: Duration,
+    pub(super) over: Option<(Duration, Over)>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// By itself.
+    Ended(End),
+    /// Its future was dropped.
+    Dropped,
+    /// With its process.
+    Died,
+}
+
+/// What a caller was told in the end, or what a stored outcome says. Values and errors name the run that made them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Value(usize),
+    Failed(usize),
+    Aborted(Reason),
+    Rejected(Reason),
+    IdReused,
+    Unavailable(String),
+    Unknown(String),
+}
+
+impl Answer {
+    /// Whether it is the request's outcome, and not only this caller's.
+    pub(super) fn is_outcome(&self) -> bool {
+        matches!(self, Self::Value(_) | Self::Failed(_) | Self::Aborted(_) | Self::Rejected(_))
+    }
+}
+
+/// One call as its caller saw it.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) tag: u32,
+    /// `<caller>.<id>`, where it is known.
+    pub(super) id: Option<String>,
+    pub(super) began: Duration,
+    pub(super) deadline: Duration,
+    pub(super) accepted: bool,
+    /// Nothing if the caller dropped it.
+    pub(super) ended: Option<(Duration, Answer)>,
+    pub(super) dropped: bool,
+}
+
+/// A time in which a worker could not exchange heartbeats.
+#[derive(Clone, Debug)]
+pub(super) struct Trouble {
+    /// Nothing for all workers.
+    pub(super) worker: Option<String>,
+    pub(super) part: Part,
+    pub(super) from: Duration,
+    pub(super) to: Duration,
+}
+
+/// A stop of the server.
+#[derive(Clone, Debug)]
+pub(super) struct Stop {
+    pub(super) at: Duration,
+    pub(super) pause: Duration,
+    /// It was killed, and forgot what its consumers had not written.
+    pub(super) lost: bool,
+}
+
+/// Everything that was seen in one run of the simulation.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) runs: Vec<Run>,
+    pub(super) calls: Vec<Call>,
+    /// When a process died, or left after it was drained.
+    pub(super) died: BTreeMap<String, Duration>,
+    /// When a process was told to drain.
+    pub(super) drained: BTreeMap<String, Duration>,
+    /// The names of the keepers' connections, by process.
+    pub(super) keepers: BTreeMap<String, String>,
+    pub(super) troubles: Vec<Trouble>,
+    pub(super) stops: Vec<Stop>,
+}
+
+/// The pen.
+#[derive(Clone)]
+pub(super) struct History {
+    begin: Instant,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl History {
+    pub(super) fn new() -> Self {
+        Self { begin: Instant::now(), seen: Arc::default() }
+    }
+
+    /// Since the simulation began.
+    pub(super) fn now(&self) -> Duration {
+        self.begin.elapsed()
+    }
+
+    pub(super) fn write(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().expect("no check runs with the history in hand")
+    }
+
+    pub(super) fn read(&self) -> Seen {
+        self.write().clone()
+    }
+
+    /// A handler begins; what comes back notes its end.
+    pub(super) fn begin(&self, run: impl FnOnce(Duration) -> Run) -> Running {
+        let run = run(self.now());
+        let mut seen = self.write();
+        seen.runs.push(run);
+        let number = seen.runs.len() - 1;
+        Running { history: self.clone(), number }
+    }
+
+    pub(super) fn call(&self, call: Call) -> usize {
+        let mut seen = self.write();
+        seen.calls.push(call);
+        seen.calls.len() - 1
+    }
+
+    pub(super) fn returned(&self, call: usize, answer: Answer) {
+        let now = self.now();
+        self.write().calls[call].ended = Some((now, answer));
+    }
+
+    pub(super) fn died(&self, worker: &str) {
+        let now = self.now();
+        self.write().died.insert(worker.to_owned(), now);
+    }
+
+    pub(super) fn trouble(&self, worker: Option<&str>, part: Part, span: Duration) {
+        let from = self.now();
+        let trouble = Trouble { worker: worker.map(str::to_owned), part, from, to: from + span };
+        self.write().troubles.push(trouble);
+    }
+}
+
+/// A run under way; dropped without an end, it was dropped by the server.
+pub(super) struct Running {
+    history: History,
+    pub(super) number: usize,
+}
+
+impl Running {
+    pub(super) fn end(&self, end: End) {
+        self.over(Over::Ended(end));
+    }
+
+    fn over(&self, over: Over) {
+        let now = self.history.now();
+        let run = &mut self.history.write().runs[self.number];
+        run.over = run.over.or(Some((now, over)));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.over(Over::Dropped);
+    }
+}
+
+impl Seen {
+    /// Puts the end of a process over the ends of its runs: what its tasks did afterwards happened nowhere.
+    pub(super) fn bury_the_dead(&mut self) {
+        for run in &mut self.runs {
+            if let Some(died) = self.died.get(&run.worker)
+                && run.over.is_none_or(|(at, over)| at > *died || (at == *died && over == Over::Dropped))
+            {
+                run.over = Some((*died, Over::Died));
+            }
+        }
+    }
+}

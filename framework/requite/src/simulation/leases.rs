@@ -1,0 +1,101 @@
+//! Whether one run may follow another: the rules of P5 and P6, with the times in which a worker was out of reach.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    history::{Over, Run, Seen, Stop},
+    plan::{End, Part},
+};
+use crate::{
+    broker::simulated::{self, Passage},
+    protocol::time::{LeaseTimes, MARGIN},
+    service::Method,
+};
+
+/// What travelling, waking and drawing lots may add up to.
+const SLACK: Duration = Duration::from_millis(500);
+
+/// When each worker was out of reach.
+pub(super) struct Leases<'a> {
+    seen: &'a Seen,
+    /// When answers to a worker's keeper were lost, by process.
+    lost_answers: BTreeMap<&'a str, Vec<Duration>>,
+}
+
+impl<'a> Leases<'a> {
+    pub(super) fn new(seen: &'a Seen, log: &[Passage]) -> Self {
+        let mut lost_answers: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
+        for (worker, keeper) in &seen.keepers {
+            let lost = log.iter().filter(|it| it.seen == simulated::Seen::Lost && it.link == *keeper);
+            let answers = lost.filter(|it| it.subject.starts_with("_INBOX."));
+            lost_answers.insert(worker, answers.map(|it| it.at).collect());
+        }
+        Self { seen, lost_answers }
+    }
+
+    /// How much of a time a worker's keeper was out of reach; `own` leaves out what hit all workers.
+    fn out_of_reach(&self, worker: &str, from: Duration, to: Duration, own: bool) -> Duration {
+        let troubles = self.seen.troubles.iter().filter(|it| it.part != Part::Puller);
+        let hit = troubles.filter(|it| match &it.worker {
+            Some(name) => name == worker,
+            None => !own,
+        });
+        hit.map(|it| it.to.min(to).saturating_sub(it.from.max(from))).sum()
+    }
+
+    /// Whether `next` may start after `before`, of the same request.
+    pub(super) fn may_follow(&self, before: &Run, next: &Run, method: &Method) -> Result<(), &'static str> {
+        let drains = self.seen.drained.get(&next.worker).is_some_and(|at| *at <= next.began);
+        if drains && before.worker == next.worker {
+            return Err("a worker that drains starts what it has let go");
+        }
+        let (over_at, over) = before.over.expect("every run is over when the simulation is");
+        if over_at > next.began && !self.was_forgotten(before, next, method) {
+            return Err("two runs at a time");
+        }
+        let drained = self.seen.drained.get(&before.worker).is_some_and(|at| *at <= next.began);
+        let died = self.seen.died.get(&before.worker).is_some_and(|at| *at <= next.began);
+        let has_reason = over == Over::Ended(End::Retry)
+            || died
+            || (drained && over == Over::Dropped)
+            || self.lease_was_lost(before, next, method)
+            || self.was_forgotten(before, next, method);
+        if has_reason { Ok(()) } else { Err("a second run without a reason") }
+    }
+
+    /// The worker was out of reach for so long that its lease could run out.
+    fn lease_was_lost(&self, before: &Run, next: &Run, method: &Method) -> bool {
+        let times = LeaseTimes::new(method.lease);
+        // A run that had to wait for its start may begin under a lease that nobody renews any more.
+        let (from, to) = (before.began.saturating_sub(method.lease), next.began);
+        let unanswered = self.lost_answers.get(&*before.worker).into_iter().flatten();
+        let unanswered = unanswered.filter(|at| (from..=to).contains(at)).count();
+        let silent = times.heartbeat() * u32::try_from(unanswered).expect("few");
+        let out = self.out_of_reach(&before.worker, from, to, false);
+        out + silent + SLACK >= method.lease - MARGIN - times.heartbeat() * 2
+    }
+
+    /// A killed server forgot the delivery, and its owner did not come back in time to claim what it ran: on one
+    /// replica, a request without a claim is taken after a heartbeat interval and the margin (section 4, step 3).
+    fn was_forgotten(&self, before: &Run, next: &Run, method: &Method) -> bool {
+        let within = LeaseTimes::new(method.lease).owner_claims_within();
+        self.seen.stops.iter().any(|Stop { at, pause, lost }| {
+            let back = *at + *pause;
+            let after = *lost && *at > before.began && back < next.began;
+            after && self.out_of_reach(&before.worker, back, next.began, true) + SLACK >= within
+        })
+    }
+
+    /// A run ends at the latest when its lease does: its worker was cut off for longer, by one trouble and no other.
+    pub(super) fn lets_go(&self, run: &Run, method: &Method) -> Result<(), &'static str> {
+        let (over_at, _) = run.over.expect("every run is over when the simulation is");
+        let own =
+            self.seen.troubles.iter().filter(|it| it.worker.as_ref().is_none_or(|it| *it == run.worker));
+        let mut during = own.filter(|it| it.part != Part::Puller && it.to > run.began && it.from < over_at);
+        let (Some(trouble), None) = (during.next(), during.next()) else { return Ok(()) };
+        let last = trouble.from.max(run.began) + method.lease - MARGIN + SLACK * 2;
+        // The keeper looks once in a heartbeat interval.
+        let last = last + LeaseTimes::new(method.lease).heartbeat();
+        if trouble.to > last && over_at > last { Err("went on without a lease") } else { Ok(()) }
+    }
+}

@@ -1,0 +1,78 @@
+//! What must have happened somewhere in many runs, so that "nothing went wrong" means something.
+
+use std::{cell::RefCell, collections::BTreeMap};
+
+/// Something that a run went through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Mark {
+    Redelivery,
+    /// A delivery that a killed server did not know to be one more.
+    Forgotten,
+    /// An ack, heartbeat or NAK for an older delivery than the newest.
+    StaleAck,
+    /// A request was published again under its id.
+    DuplicatePublish,
+    /// A call that came after the outcome got it.
+    Reattach,
+    /// A claim replaced another attempt's claim.
+    TakeOver,
+    /// A request was let go by a worker that drained.
+    HandOver,
+    /// A handler was dropped because its lease was lost.
+    LostLease,
+    Unknown,
+    Unavailable,
+    IdReused,
+    /// A handler died with its process.
+    Death,
+    DeadLetter,
+    /// A write that nobody had answered turned out to be stored.
+    DoubtWasStored,
+    /// A write that nobody had answered turned out not to be.
+    DoubtWasNot,
+}
+
+impl Mark {
+    /// All of them.
+    pub(super) const ALL: [Self; 15] = [
+        Self::Redelivery,
+        Self::Forgotten,
+        Self::StaleAck,
+        Self::DuplicatePublish,
+        Self::Reattach,
+        Self::TakeOver,
+        Self::HandOver,
+        Self::LostLease,
+        Self::Unknown,
+        Self::Unavailable,
+        Self::IdReused,
+        Self::Death,
+        Self::DeadLetter,
+        Self::DoubtWasStored,
+        Self::DoubtWasNot,
+    ];
+}
+
+/// How often each happened.
+pub(super) type Marks = BTreeMap<Mark, u64>;
+
+thread_local! {
+    /// A run stays on its thread, so what was marked there is the run's.
+    static MARKED: RefCell<Marks> = const { RefCell::new(Marks::new()) };
+}
+
+/// Notes that something happened; the core does so where nothing shows it from outside.
+pub(crate) fn mark(mark: Mark) {
+    mark_many(mark, 1);
+}
+
+pub(super) fn mark_many(mark: Mark, count: u64) {
+    if count > 0 {
+        MARKED.with_borrow_mut(|marked| *marked.entry(mark).or_default() += count);
+    }
+}
+
+/// What was marked on this thread since the last time.
+pub(super) fn take() -> Marks {
+    MARKED.take()
+}

@@ -1,0 +1,342 @@
+//! What a seed decides before anything runs: who is there, who calls what and how, what goes wrong and when.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{broker::simulated::Random, service::Method};
+
+pub(super) const SERVICE: &str = "jobs";
+/// Faults begin, and calls are made, within this time.
+const WINDOW: Duration = Duration::from_secs(60);
+/// Longer than any run: within it an outcome is there to be found, and nothing may start again.
+const RETENTION: Duration = Duration::from_secs(2 * 60 * 60);
+/// The deadline of calls that are in no hurry; the run is over before.
+pub(super) const PATIENT: Duration = Duration::from_secs(60 * 60);
+
+const METHODS: [Method; 6] = [
+    method("usual", 30, 5),
+    method("quick", 6, 3),
+    method("single", 6, 1),
+    Method { fenced: true, ..method("fenced", 6, 2) },
+    Method { once: true, ..method("once", 6, 1) },
+    Method { fenced: true, ..method("guarded", 30, 3) },
+];
+
+const fn method(name: &'static str, lease: u64, attempts: u32) -> Method {
+    let lease = Duration::from_secs(lease);
+    Method { lease, attempts, concurrency: 4, retention: Some(RETENTION), ..Method::new(SERVICE, name) }
+}
+
+/// How a handler's run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum End {
+    Value,
+    Final,
+    Retry,
+    Panic,
+}
+
+/// What one attempt does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Step {
+    /// In milliseconds.
+    pub(super) takes: u64,
+    pub(super) end: End,
+    /// Its worker dies this many milliseconds after the end: before, between or after the writes that follow.
+    pub(super) plug: Option<u64>,
+}
+
+/// A request. What it makes its handlers do is in it, so that every worker does the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Job {
+    /// The same in all calls that mean the same request, and in no other.
+    pub(super) tag: u32,
+    /// One step for each attempt; the last one counts for all that follow.
+    pub(super) script: Vec<Step>,
+}
+
+impl Job {
+    pub(super) fn step(&self, attempt: u32) -> Step {
+        let at = (attempt.max(1) as usize - 1).min(self.script.len() - 1);
+        let step = self.script[at];
+        // A plug in the last step would be pulled for ever.
+        if at + 1 == self.script.len() { Step { plug: None, ..step } } else { step }
+    }
+}
+
+/// How a caller goes about a call.
+#[derive(Clone, Debug)]
+pub(super) enum Manner {
+    Wait,
+    RequireWorker,
+    /// Drops the call and makes it again, so many times, and then waits.
+    Impatient {
+        patience: Vec<Duration>,
+    },
+    /// Drops the call once it is accepted; a process of the same caller attaches to it later.
+    Attach {
+        after: Duration,
+        by: usize,
+    },
+}
+
+/// A call that is going to be made.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) at: Duration,
+    /// The process that makes it.
+    pub(super) by: usize,
+    pub(super) method: Method,
+    pub(super) key: Option<String>,
+    pub(super) job: Job,
+    pub(super) manner: Manner,
+    pub(super) deadline: Duration,
+    pub(super) accept_within: Option<Duration>,
+    pub(super) start_within: Option<Duration>,
+    pub(super) silent_for: Option<Duration>,
+}
+
+/// Which connections of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Both,
+    Puller,
+    Keeper,
+}
+
+/// Something that goes wrong.
+#[derive(Clone, Debug)]
+pub(super) enum Fault {
+    Crash {
+        worker: usize,
+        back: Duration,
+    },
+    Drain {
+        worker: usize,
+        back: Duration,
+    },
+    Freeze {
+        worker: usize,
+        span: Duration,
+    },
+    Cut {
+        worker: usize,
+        part: Part,
+        span: Duration,
+    },
+    CutCaller {
+        caller: usize,
+        span: Duration,
+    },
+    LoseWorkerPubAcks {
+        worker: usize,
+        count: usize,
+    },
+    LoseCallerPubAcks {
+        caller: usize,
+        count: usize,
+    },
+    LoseWorkerAnswers {
+        worker: usize,
+        part: Part,
+        count: usize,
+    },
+    LoseCallerAnswers {
+        caller: usize,
+        count: usize,
+    },
+    LoseMessages {
+        pattern: &'static str,
+        count: usize,
+    },
+    Hang {
+        pattern: &'static str,
+        count: usize,
+        span: Duration,
+    },
+    /// One worker's connections come back later than the others', if at all before the server's patience ends.
+    Kill {
+        lost: Duration,
+        pause: Duration,
+        straggler: usize,
+        late: Duration,
+    },
+}
+
+/// Everything that a seed decides.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) seed: u64,
+    pub(super) methods: Vec<Method>,
+    pub(super) workers: usize,
+    /// The names under which the calling processes call; several may share one.
+    pub(super) callers: Vec<&'static str>,
+    pub(super) calls: Vec<Call>,
+    pub(super) faults: Vec<(Duration, Fault)>,
+    pub(super) latency: Duration,
+}
+
+impl Plan {
+    pub(super) fn new(seed: u64) -> Self {
+        let random = &mut Random::new(seed);
+        let mut methods = METHODS.to_vec();
+        while methods.len() > 3 {
+            methods.remove(index(random, methods.len()));
+        }
+        let workers = 2 + index(random, 3);
+        let callers = (0..2 + index(random, 3)).map(|_| pick(random, &["shop", "desk"])).collect();
+        // Without faults the rules have no exceptions.
+        let calm = random.below(10) == 0;
+        let latency = Duration::from_micros(pick(random, &[200, 2_000, 10_000, 30_000]) + random.below(200));
+        let mut plan = Self { seed, methods, workers, callers, calls: vec![], faults: vec![], latency };
+        plan.draw_calls(random, calm);
+        if !calm {
+            for _ in 0..1 + random.below(10) {
+                let fault = plan.draw_fault(random);
+                let at = match fault {
+                    // While a delivery is young enough to be forgotten.
+                    Fault::Kill { .. } => {
+                        plan.calls[index(random, plan.calls.len())].at + millis(random, 0, 80)
+                    }
+                    _ => within(random, WINDOW),
+                };
+                plan.faults.push((at, fault));
+            }
+            plan.faults.sort_by_key(|(at, _)| *at);
+        }
+        plan
+    }
+
+    fn draw_calls(&mut self, random: &mut Random, calm: bool) {
+        let mut jobs: BTreeMap<(&str, &str, String, bool), Job> = BTreeMap::new();
+        let calls = 30 + u32::try_from(random.below(71)).expect("few");
+        for tag in 1..=calls {
+            let method = pick(random, &self.methods);
+            let by = index(random, self.callers.len());
+            let keyed = random.below(2) == 0;
+            let key = keyed.then(|| format!("key {}", random.below(12)));
+            // Now and then a key is used again for another request.
+            let another = random.below(16) == 0;
+            let fresh = Job { tag, script: script(random, method, calm) };
+            let job = match &key {
+                None => fresh,
+                Some(key) => {
+                    let named = (self.callers[by], method.name, key.clone(), another);
+                    jobs.entry(named).or_insert(fresh).clone()
+                }
+            };
+            let manner = self.draw_manner(random, by, keyed);
+            self.calls.push(Call {
+                at: within(random, WINDOW),
+                by,
+                method,
+                key,
+                job,
+                manner,
+                deadline: if random.below(8) == 0 { millis(random, 20, 20_000) } else { PATIENT },
+                accept_within: (random.below(8) == 0).then(|| millis(random, 1_000, 10_000)),
+                start_within: (random.below(10) == 0).then(|| millis(random, 100, 10_000)),
+                silent_for: (random.below(10) == 0).then(|| method.lease * 2 / 3),
+            });
+        }
+    }
+
+    fn draw_manner(&self, random: &mut Random, by: usize, keyed: bool) -> Manner {
+        match random.below(6) {
+            0 => {
+                let same: Vec<usize> =
+                    (0..self.callers.len()).filter(|it| self.callers[*it] == self.callers[by]).collect();
+                Manner::Attach { after: millis(random, 0, 30_000), by: pick(random, &same) }
+            }
+            1 => Manner::RequireWorker,
+            2 | 3 if keyed => {
+                let patience = (0..1 + random.below(6)).map(|_| millis(random, 1, 3_000)).collect();
+                Manner::Impatient { patience }
+            }
+            _ => Manner::Wait,
+        }
+    }
+
+    fn draw_fault(&self, random: &mut Random) -> Fault {
+        let worker = index(random, self.workers);
+        let caller = index(random, self.callers.len());
+        let part = pick(random, &[Part::Both, Part::Both, Part::Puller, Part::Keeper]);
+        let count = 1 + index(random, 4);
+        match random.below(14) {
+            0 | 1 => Fault::Crash { worker, back: millis(random, 0, 20_000) },
+            2 => Fault::Drain { worker, back: millis(random, 0, 10_000) },
+            3 | 4 => {
+                let lease = pick(random, &self.methods).lease;
+                Fault::Freeze {
+                    worker,
+                    span: lease * u32::try_from(50 + random.below(120)).expect("small") / 100,
+                }
+            }
+            5 | 6 => Fault::Cut { worker, part, span: millis(random, 1_000, 40_000) },
+            7 => Fault::CutCaller { caller, span: millis(random, 1_000, 40_000) },
+            8 => Fault::LoseWorkerPubAcks { worker, count },
+            9 => Fault::LoseCallerPubAcks { caller, count },
+            10 => Fault::LoseWorkerAnswers { worker, part, count },
+            11 => match random.below(2) {
+                0 => Fault::LoseCallerAnswers { caller, count },
+                // Deliveries, pushes of records, signals.
+                _ => {
+                    Fault::LoseMessages { pattern: pick(random, &["rq.req.>", "rq.in.>", "rq.sig.>"]), count }
+                }
+            },
+            12 => {
+                let pattern = pick(random, &["rq.req.>", "rq.put.>"]);
+                let longest = pick(random, &[2_000, 20_000, 200_000]);
+                Fault::Hang { pattern, count, span: millis(random, 100, longest) }
+            }
+            _ => Fault::Kill {
+                // Half of the stops are in good order.
+                lost: if random.below(2) == 0 { Duration::ZERO } else { millis(random, 50, 100) },
+                pause: {
+                    let longest = pick(random, &[500, 10_000]);
+                    millis(random, 50, longest)
+                },
+                straggler: worker,
+                late: millis(random, 0, 3_000),
+            },
+        }
+    }
+}
+
+fn script(random: &mut Random, method: Method, calm: bool) -> Vec<Step> {
+    let lease = u64::try_from(method.lease.as_millis()).expect("leases are short");
+    (0..1 + random.below(4))
+        .map(|_| Step {
+            takes: match random.below(20) {
+                0..6 => 0,
+                6..14 => random.below(500),
+                14..19 => random.below(lease),
+                _ => random.below(5 * lease),
+            },
+            end: match random.below(10) {
+                0 => End::Final,
+                1 | 2 => End::Retry,
+                3 => End::Panic,
+                _ => End::Value,
+            },
+            plug: (!calm && random.below(20) == 0).then(|| random.below(120)),
+        })
+        .collect()
+}
+
+fn index(random: &mut Random, end: usize) -> usize {
+    usize::try_from(random.below(end as u64)).expect("below a usize")
+}
+
+fn pick<T: Copy>(random: &mut Random, of: &[T]) -> T {
+    of[index(random, of.len())]
+}
+
+fn millis(random: &mut Random, least: u64, most: u64) -> Duration {
+    Duration::from_millis(least + random.below(most - least + 1))
+}
+
+fn within(random: &mut Random, span: Duration) -> Duration {
+    millis(random, 0, u64::try_from(span.as_millis()).expect("a short span"))
+}

@@ -1,0 +1,169 @@
+//! A worker's process: the real server with handlers that do as their request says, and the ways in which it ends.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    history::{History, Run},
+    plan::{End, Job, SERVICE},
+};
+use crate::{
+    Client, Context, HandlerError, Retry, RunningServer, Server, ServiceDefinition,
+    broker::{AnyBroker, simulated::Simulation},
+    client::Config,
+    service::{Method, handler},
+};
+
+/// A handler's value: the run that made it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Done {
+    pub(super) run: usize,
+}
+
+/// A handler's error: the run that made it.
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
+#[error("run {run} failed")]
+pub(super) struct Failure {
+    pub(super) run: usize,
+    again: bool,
+}
+
+impl HandlerError for Failure {
+    fn retry(&self) -> Retry {
+        if self.again { Retry::Default } else { Retry::Never }
+    }
+}
+
+/// What the handlers of one process share.
+#[derive(Clone)]
+struct Life {
+    name: Arc<str>,
+    dead: CancellationToken,
+    history: History,
+    /// Asks for the death of this process, after a while.
+    plugs: mpsc::UnboundedSender<(Arc<str>, Duration)>,
+}
+
+impl Life {
+    async fn work(self, cx: Context, job: Job, method: &'static str) -> Result<Done, Failure> {
+        let step = job.step(cx.attempt());
+        let running = self.history.begin(|began| Run {
+            worker: self.name.to_string(),
+            method,
+            tag: job.tag,
+            id: format!("{}.{}", cx.caller(), cx.id()),
+            attempt: cx.attempt(),
+            fence: cx.fencing_token(),
+            began,
+            over: None,
+        });
+        if step.takes > 0 {
+            tokio::select! {
+                biased;
+                () = self.dead.cancelled() => std::future::pending().await,
+                () = tokio::time::sleep(Duration::from_millis(step.takes)) => {}
+            }
+        }
+        running.end(step.end);
+        if let Some(after) = step.plug {
+            // Nobody is left to pull the plug when the simulation ends.
+            let _ = self.plugs.send((Arc::clone(&self.name), Duration::from_millis(after)));
+        }
+        let run = running.number;
+        match step.end {
+            End::Value => Ok(Done { run }),
+            End::Final => Err(Failure { run, again: false }),
+            End::Retry => Err(Failure { run, again: true }),
+            // Unlike `panic!`, it says nothing on standard error.
+            End::Panic => std::panic::resume_unwind(Box::new("as planned")),
+        }
+    }
+}
+
+/// A running process.
+pub(super) struct Process {
+    life: Life,
+    server: Option<RunningServer>,
+    pub(super) keeper: String,
+}
+
+/// What a process needs to start.
+#[derive(Clone)]
+pub(super) struct Ground {
+    pub(super) simulation: Simulation,
+    pub(super) history: History,
+    pub(super) plugs: mpsc::UnboundedSender<(Arc<str>, Duration)>,
+}
+
+pub(super) fn config(caller: &str) -> Arc<Config> {
+    Arc::new(Config {
+        namespace: "rq".parse().expect("a name"),
+        caller: caller.parse().expect("a name"),
+        key_secret: None,
+        settings: crate::broker::jetstream::Settings::default(),
+        content_type: crate::codec::ContentType::default(),
+    })
+}
+
+impl Process {
+    /// Starts a process; tries until there is a server.
+    pub(super) async fn start(ground: &Ground, name: &str, methods: &[Method], drain: Duration) -> Self {
+        let life = Life {
+            name: name.into(),
+            dead: CancellationToken::new(),
+            history: ground.history.clone(),
+            plugs: ground.plugs.clone(),
+        };
+        loop {
+            if let Some(server) = serve(ground, &life, methods, drain).await {
+                let keeper = format!("requite keeper {}", server.instance());
+                ground.history.write().keepers.insert(name.to_owned(), keeper.clone());
+                return Self { life, server: Some(server), keeper };
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.life.name
+    }
+
+    /// Dies at once, in the middle of everything.
+    pub(super) fn crash(mut self, simulation: &Simulation) {
+        self.end(simulation);
+    }
+
+    /// Lets go in good order, and leaves.
+    pub(super) async fn drain(mut self, simulation: &Simulation) {
+        let history = self.life.history.clone();
+        let now = history.now();
+        history.write().drained.insert(self.name().to_owned(), now);
+        if let Some(server) = self.server.take() {
+            server.shutdown().await;
+        }
+        self.end(simulation);
+    }
+
+    /// From here on, nothing that its tasks still do reaches anybody.
+    fn end(&mut self, simulation: &Simulation) {
+        self.life.history.died(&self.life.name);
+        self.life.dead.cancel();
+        simulation.close(&self.life.name);
+        simulation.close(&self.keeper);
+        self.server = None;
+    }
+}
+
+async fn serve(ground: &Ground, life: &Life, methods: &[Method], drain: Duration) -> Option<RunningServer> {
+    let connection = ground.simulation.connect(&life.name).ok()?;
+    let client = Client::over(AnyBroker::Simulated(connection), config("worker")).await.ok()?;
+    let mut service = ServiceDefinition::new(SERVICE, "1", "");
+    for method in methods {
+        let (life, name) = (life.clone(), method.name);
+        service = service.method(*method, handler(move |cx, job: Job| life.clone().work(cx, job, name)));
+    }
+    Server::new(&client).serve(service).drain_timeout(drain).start().await.ok()
+}
