@@ -16,6 +16,7 @@ pub(crate) mod puller;
 mod settle;
 mod shutdown;
 pub(crate) mod stats;
+mod unreadable;
 mod worker;
 
 pub use stats::Stats;

@@ -17,6 +17,7 @@ use super::{
     method::{Binding, MethodRuntime},
     settle,
     stats::count,
+    unreadable::Inspector,
     worker,
 };
 use crate::{
@@ -48,6 +49,8 @@ pub(crate) struct Puller {
     pub(crate) draining: CancellationToken,
     pub(crate) pulls: Pulls,
     pub(crate) inbox: String,
+    /// Looks for what cuts the connection whenever it is delivered.
+    inspector: Inspector,
 }
 
 /// What the puller heard.
@@ -69,7 +72,8 @@ impl Puller {
     ) -> Self {
         let pulls = Pulls::new(method.slots.all(), method.times);
         let inbox = broker.new_inbox();
-        Self { method, broker, keeper, tasks, draining, pulls, inbox }
+        let inspector = Inspector::new(method.options.lease);
+        Self { method, broker, keeper, tasks, draining, pulls, inbox, inspector }
     }
 
     /// Runs until the server drains and the last open pull has ended: what still arrives is handed on at once.
@@ -107,7 +111,12 @@ impl Puller {
                     self.unbind();
                     tokio::time::sleep(BIND_AGAIN).await;
                 }
-                Heard::Event(Event::Reconnected | Event::Disconnected | Event::Overrun) => self.unbind(),
+                Heard::Event(event @ (Event::Reconnected | Event::Disconnected | Event::Overrun)) => {
+                    if event == Event::Disconnected {
+                        self.inspector.disconnected(self.broker.now());
+                    }
+                    self.unbind();
+                }
                 Heard::Event(_) => {}
                 Heard::Look => {
                     if self.pulls.is_lost(self.broker.now()) {
@@ -127,13 +136,18 @@ impl Puller {
 
     async fn bind(&mut self) -> bool {
         let mut events = self.broker.events();
+        let binding = async {
+            self.inspector.inspect(&self.broker, &self.method).await;
+            bind::bind(&self.broker, &self.method).await
+        };
         let bound = tokio::select! {
-            bound = bind::bind(&self.broker, &self.method) => bound,
+            bound = binding => bound,
             // A server that shuts down ends the pulls first: what was asked of it after that is not answered any more.
             () = reconnected(&mut events) => return false,
         };
         match bound {
             Ok(binding) => {
+                self.inspector.bound();
                 self.method.bind(Some(binding));
                 true
             }
@@ -320,13 +334,10 @@ impl Puller {
     ) {
         let broker = self.broker.clone();
         let subjects = &self.method.service.subjects;
-        let subject = match subjects.parse_request(&message.subject) {
-            Some(origin) if origin.caller == SETUP => return self.ack_unseen(ack, expires),
-            Some(origin) if origin.is_valid() => {
-                subjects.dead_letter(origin.method, origin.caller, origin.id)
-            }
-            _ => subjects.dead_letter(self.method.options.name, "-foreign", &format!("-.{sequence}")),
-        };
+        if subjects.parse_request(&message.subject).is_some_and(|origin| origin.caller == SETUP) {
+            return self.ack_unseen(ack, expires);
+        }
+        let subject = subjects.dead_letter_unseen(&message.subject, self.method.options.name, sequence);
         tracing::warn!(subject = %message.subject, reason, "a message that is no request of ours");
         let counters = Arc::clone(&self.method.service.counters);
         self.tasks.spawn(async move {
