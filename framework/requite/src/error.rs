@@ -99,7 +99,7 @@ pub enum SetupError {
     Name(#[from] crate::name::InvalidName),
 }
 
-/// Why a server does not start.
+/// Why a server does not start, or ends.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
@@ -109,6 +109,9 @@ pub enum ServeError {
     /// A service cannot be set up.
     #[error(transparent)]
     Setup(#[from] SetupError),
+    /// The connection is gone for good while serving; whatever was in hand is taken over by other workers.
+    #[error("the connection is closed for good: start the worker again")]
+    Closed,
 }
 
 /// How a call ended otherwise than with a value. Every class says whether the request may still run.

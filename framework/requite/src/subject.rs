@@ -102,6 +102,14 @@ impl ServiceSubjects {
         format!("{}.dead.{}.{method}.{caller}.{id}", self.namespace, self.service)
     }
 
+    /// The dead letter of what no caller of ours wrote: under its own caller and id, where they are such.
+    pub(crate) fn dead_letter_unseen(&self, subject: &str, method: &str, sequence: u64) -> String {
+        match self.parse_request(subject).filter(Origin::is_valid) {
+            Some(origin) => self.dead_letter(origin.method, origin.caller, origin.id),
+            None => self.dead_letter(method, "-foreign", &format!("-.{sequence}")),
+        }
+    }
+
     pub(crate) fn dead_letters(&self) -> String {
         format!("{}.dead.{}.*.*.*.*", self.namespace, self.service)
     }
@@ -249,9 +257,9 @@ impl<'a> AckSubject<'a> {
     }
 }
 
-/// The ack subject of a message that is settled already: acking it again changes nothing, and its answer proves a
-/// quorum. Delivery count, consumer sequence and time are not looked at by the server.
-pub(crate) fn settled_ack(stream: &str, consumer: &str, sequence: u64) -> String {
+/// The ack subject of a message of which only the sequence is known. The server looks neither at delivery count nor at
+/// consumer sequence and time, and does not ask whose the message is.
+pub(crate) fn ack_by_sequence(stream: &str, consumer: &str, sequence: u64) -> String {
     format!("$JS.ACK.{stream}.{consumer}.1.{sequence}.{sequence}.0.0")
 }
 

@@ -1,12 +1,13 @@
 //! Bytes that only a hand-written client sends: subjects that are no subjects, headers that are no headers.
 
+use futures_util::{StreamExt, future::join_all};
 use requite_test::NatsServer;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
 };
 
-use super::fixture::{LEASE, Office, SOON, stored, until, within};
+use super::fixture::{LEASE, Office, SOON, serve, stored, until, within};
 
 /// A connection that speaks the protocol of NATS by hand.
 struct Wire {
@@ -81,8 +82,14 @@ async fn requests_that_look_like_the_end_of_a_pull_end_none() {
         let office = Office::open_on(nats).await;
         let client = office.client().await;
         let mut wire = Wire::new(&office.nats).await;
-        let statuses =
-            ["100 Idle Heartbeat", "404 No Messages", "408 Request Timeout", "409 Consumer Deleted", "503"];
+        let statuses = [
+            "100 Idle Heartbeat",
+            "404 No Messages",
+            "408 Request Timeout",
+            "409 Consumer Deleted",
+            "503",
+            "no",
+        ];
         for (number, status) in (1..).zip(statuses) {
             let id = format!("abcdefghijklmnopqrstuvwxyz.{number}");
             let subject = format!("rq.req.clerk.stamp.shop.{id}");
@@ -112,8 +119,43 @@ const UNREADABLE: [&[u8]; 4] = [
     b"NATS/1.0\r\nno colon\r\n\r\n",
     b"NATS/1.0\r\nRq-V: \xff\xfe\r\n\r\n",
     b"NATS/9.9\r\nRq-V: 1\r\n\r\n",
-    b"NATS/1.0 nonsense\r\nRq-V: 1\r\n\r\n",
+    b"NATS/1.0\r\nRq V: 1\r\n\r\n",
 ];
+
+/// What no worker ever sees is out of its way after a second lease, with its body kept, and the worker goes on.
+async fn is_buried_unseen(subject: &[u8], headers: &[u8], reason: &str) {
+    let what = format!("{} {}", subject.escape_ascii(), headers.escape_ascii());
+    let office = Office::open().await;
+    let stranger = office.stranger().await;
+    let mut letters = stranger.subscribe("rq.dead.>").await.unwrap();
+    stranger.flush().await.unwrap();
+    Wire::new(&office.nats).await.publish(subject, headers, b"\xa1x").await;
+    // It is looked for when it has cut the connection twice.
+    let letter = tokio::time::timeout(LEASE * 2 + SOON, letters.next()).await;
+    let letter = letter.unwrap_or_else(|_| panic!("not buried: {what}")).unwrap();
+    assert_eq!(letter.payload, b"\xa1x"[..], "{what}");
+    assert_eq!(letter.headers.unwrap().get("Rq-Reason").unwrap().as_str(), reason, "{what}");
+    until("it is settled", async || stored(&office.nats, "rq_REQ_clerk").await == 0).await;
+    assert_eq!(stored(&office.nats, "rq_DEAD_clerk").await, 1, "{what}");
+    assert_eq!(office.worker.stats().dead_letters, 1, "{what}");
+    let answer = within(SOON, office.client().await.stamp("still here".into())).await.unwrap();
+    assert_eq!(answer.run, 1, "{what}");
+}
+
+#[tokio::test]
+async fn headers_that_nobody_can_read_are_buried() {
+    let reason = "has headers that cannot be read";
+    join_all(UNREADABLE.map(|headers| is_buried_unseen(SUBJECT, headers, reason))).await;
+}
+
+/// Bytes that are no text, and what the NATS client takes for the end of a subject.
+#[tokio::test]
+async fn subjects_that_nobody_can_read_are_buried() {
+    let ids: [&[u8]; 2] = [b"\xff.k.a", "shop.k.\u{a0}a".as_bytes()];
+    let subjects = ids.map(|id| [b"rq.req.clerk.stamp.", id].concat());
+    let reason = "has a subject that cannot be read";
+    join_all(subjects.each_ref().map(|it| is_buried_unseen(it, HEADERS, reason))).await;
+}
 
 #[tokio::test]
 async fn headers_that_nobody_can_read_do_not_stop_a_worker() {
@@ -127,4 +169,18 @@ async fn headers_that_nobody_can_read_do_not_stop_a_worker() {
             assert_eq!(answer.run, run);
         }
     }
+}
+
+/// The NATS client underneath ends for good over a lone carriage return (async-nats 0.51 panics). The worker says so, and
+/// the one that is started in its place buries the request before it pulls.
+#[tokio::test]
+async fn a_request_that_ends_the_client_underneath_ends_the_worker_openly_and_only_once() {
+    let office = Office::open().await;
+    Wire::new(&office.nats).await.publish(SUBJECT, b"NATS/1.0\r\nRq-V: a\rb\r\n\r\n", b"\xa1x").await;
+    within(SOON, office.worker.closed()).await;
+    let successor = serve(&office.nats.url(), office.clerk.clone()).await;
+    assert_eq!(successor.stats().dead_letters, 1);
+    until("it is settled", async || stored(&office.nats, "rq_REQ_clerk").await == 0).await;
+    let answer = within(SOON, office.client().await.stamp("still here".into())).await.unwrap();
+    assert_eq!(answer.run, 1);
 }

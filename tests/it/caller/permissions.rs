@@ -21,7 +21,7 @@ const USERS: &str = r#"authorization { users: [
       publish: [
         "$JS.API.CONSUMER.MSG.NEXT.rq_REQ_clerk.>", "$JS.API.CONSUMER.INFO.rq_REQ_clerk.>"
         "$JS.API.STREAM.INFO.rq_REQ_clerk", "$JS.API.STREAM.INFO.rq_OUT_clerk", "$JS.API.STREAM.INFO.rq_DEAD_clerk"
-        "$JS.API.STREAM.MSG.GET.rq_OUT_clerk"
+        "$JS.API.STREAM.MSG.GET.rq_OUT_clerk", "$JS.API.STREAM.MSG.GET.rq_REQ_clerk"
         "$JS.ACK.rq_REQ_clerk.>", "$JS.ACK.*.*.rq_REQ_clerk.>"
         "rq.put.*.*.clerk.>", "rq.sig.clerk.>", "rq.dead.clerk.>", "rq.ctl.clerk.>"
       ]

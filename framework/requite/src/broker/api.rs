@@ -10,8 +10,8 @@ use super::{Broker, Outgoing, SendError};
 use crate::{
     subject::api,
     wire::jetstream::{
-        ApiError, ConsumerConfig, ConsumerInfo, ConsumerRequest, NamesAnswer, NamesRequest, PubAck,
-        ReadAnswer, ReadRequest, StreamConfig, StreamInfo, code, decode,
+        ApiError, ConsumerConfig, ConsumerInfo, ConsumerRequest, NamesAnswer, NamesRequest, NextRequest,
+        PubAck, RawMessage, ReadAnswer, ReadRequest, StreamConfig, StreamInfo, code, decode,
     },
 };
 
@@ -142,6 +142,22 @@ pub(crate) async fn read_leader<B: Broker>(
             let payload = answer.message.payload().ok_or(ApiFailure::Unreadable)?;
             Ok(Some(Found { sequence: answer.message.seq, payload }))
         }
+        Err(ApiFailure::Api(error)) if error.err_code == code::NO_MESSAGE => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// The first message from `sequence` on whose subject falls under `filter`, as it is stored. It comes as JSON, so that it
+/// reaches us whatever its headers are.
+pub(crate) async fn read_next<B: Broker>(
+    broker: &B,
+    stream: &str,
+    filter: &str,
+    sequence: u64,
+) -> Result<Option<RawMessage>, ApiFailure> {
+    let body = json(&NextRequest { seq: sequence, next_by_subj: filter });
+    match ask::<B, ReadAnswer>(broker, api::read_leader(stream), body).await {
+        Ok(answer) => Ok(Some(answer.message)),
         Err(ApiFailure::Api(error)) if error.err_code == code::NO_MESSAGE => Ok(None),
         Err(failure) => Err(failure),
     }

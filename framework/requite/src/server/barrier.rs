@@ -14,7 +14,7 @@ use crate::{
     error::SetupError,
     protocol::time::{LeaseTimes, MARGIN_UNPROVEN, MIN_LEASE_UNPROVEN},
     service::Method,
-    subject::settled_ack,
+    subject::ack_by_sequence,
 };
 
 /// How long the test at the start may take.
@@ -47,7 +47,7 @@ pub(crate) async fn choose(
     let consumer = api::consumer_info(broker, stream, method.name).await;
     let settled = consumer.map_or(0, |info| info.ack_floor.stream_seq);
     if settled > 0 {
-        let ack = Outgoing::new(settled_ack(stream, method.name, settled), Bytes::from_static(b"+ACK"));
+        let ack = Outgoing::new(ack_by_sequence(stream, method.name, settled), Bytes::from_static(b"+ACK"));
         if broker.request(ack, TEST_WITHIN).await.is_ok_and(|answer| answer.status.is_none()) {
             return Ok((Barrier::SettledAck, times));
         }
@@ -75,7 +75,7 @@ pub(crate) fn after(method: &MethodRuntime, last: &Held) -> Option<Outgoing> {
         Barrier::Heartbeat => Some(heartbeat(last)),
         Barrier::SettledAck => {
             let settled = method.binding()?.settled;
-            let subject = settled_ack(&method.service.request_stream, method.options.name, settled);
+            let subject = ack_by_sequence(&method.service.request_stream, method.options.name, settled);
             Some(Outgoing::new(subject, Bytes::from_static(b"+ACK")))
         }
     }

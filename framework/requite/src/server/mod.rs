@@ -16,6 +16,7 @@ pub(crate) mod puller;
 mod settle;
 mod shutdown;
 pub(crate) mod stats;
+mod unreadable;
 mod worker;
 
 pub use stats::Stats;
@@ -33,6 +34,7 @@ use keeper::Keeper;
 use method::{MethodRuntime, ServiceRuntime};
 use puller::Puller;
 use stats::Counters;
+use unreadable::Inspector;
 
 /// How long running handlers may go on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -128,12 +130,17 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// If a service cannot be set up, or the keeper cannot connect.
+    /// If a service cannot be set up, the keeper cannot connect, or the connection is lost for good: then leases lapse,
+    /// and the process is best started again.
     pub async fn run(self) -> Result<(), ServeError> {
         let running = self.start().await?;
-        shutdown::signal().await;
-        running.shutdown().await;
-        Ok(())
+        tokio::select! {
+            () = shutdown::signal() => {
+                running.shutdown().await;
+                Ok(())
+            }
+            () = running.closed() => Err(ServeError::Closed),
+        }
     }
 
     /// Sets up, binds and starts to serve in the background.
@@ -183,6 +190,7 @@ impl Server {
             tasks: TaskTracker::new(),
             pullers: TaskTracker::new(),
             draining: CancellationToken::new(),
+            closed: CancellationToken::new(),
             drain: self.drain,
         };
         running.bind_and_pull().await?;
@@ -199,12 +207,14 @@ pub struct RunningServer {
     tasks: TaskTracker,
     pullers: TaskTracker,
     draining: CancellationToken,
+    closed: CancellationToken,
     drain: Duration,
 }
 
 impl RunningServer {
     async fn bind_and_pull(&self) -> Result<(), SetupError> {
         for method in &self.methods {
+            Inspector::at_start(method.options.lease).inspect(&self.broker, method).await;
             method.bind(Some(bind::bind(&self.broker, method).await?));
             let puller = Puller::new(
                 Arc::clone(method),
@@ -212,11 +222,17 @@ impl RunningServer {
                 self.keeper.clone(),
                 self.tasks.clone(),
                 self.draining.clone(),
+                self.closed.clone(),
             );
             self.pullers.spawn(puller.run());
         }
         self.pullers.spawn(watch_sizes(self.broker.clone(), self.methods.clone(), self.draining.clone()));
         Ok(())
+    }
+
+    /// Resolves when the connection is gone for good: nothing is served any more, and the process is best started again.
+    pub async fn closed(&self) {
+        self.closed.cancelled().await;
     }
 
     /// What was counted since the start.

@@ -17,6 +17,7 @@ use super::{
     method::{Binding, MethodRuntime},
     settle,
     stats::{self, count},
+    unreadable::Inspector,
     worker,
 };
 use crate::{
@@ -46,8 +47,12 @@ pub(crate) struct Puller {
     pub(crate) tasks: TaskTracker,
     /// Cancelled when nothing new may be pulled.
     pub(crate) draining: CancellationToken,
+    /// Cancelled when the connection is gone for good.
+    pub(crate) closed: CancellationToken,
     pub(crate) pulls: Pulls,
     pub(crate) inbox: String,
+    /// Looks for what cuts the connection whenever it is delivered.
+    inspector: Inspector,
 }
 
 /// What the puller heard.
@@ -66,17 +71,19 @@ impl Puller {
         keeper: Keeper,
         tasks: TaskTracker,
         draining: CancellationToken,
+        closed: CancellationToken,
     ) -> Self {
         let pulls = Pulls::new(method.slots.all(), method.times);
         let inbox = broker.new_inbox();
-        Self { method, broker, keeper, tasks, draining, pulls, inbox }
+        let inspector = Inspector::new(method.options.lease);
+        Self { method, broker, keeper, tasks, draining, closed, pulls, inbox, inspector }
     }
 
     /// Runs until the server drains and the last open pull has ended: what still arrives is handed on at once.
     pub(crate) async fn run(mut self) {
         let mut events = self.broker.events();
         let Ok(mut messages) = self.broker.subscribe(format!("{}.*", self.inbox)).await else {
-            return;
+            return self.closed.cancel();
         };
         let mut ending = false;
         loop {
@@ -101,13 +108,19 @@ impl Puller {
                     }
                     self.pulls.settle();
                 }
-                Heard::Event(Event::Closed) | Heard::Closed => return,
+                Heard::Event(Event::Closed) | Heard::Closed if ending => return,
+                Heard::Event(Event::Closed) | Heard::Closed => return self.closed.cancel(),
                 Heard::Event(Event::Denied { subject }) if subject == self.pull_subject() => {
                     tracing::error!(subject, "no permission to pull: this worker gets no requests");
                     self.unbind();
                     tokio::time::sleep(BIND_AGAIN).await;
                 }
-                Heard::Event(Event::Reconnected | Event::Disconnected | Event::Overrun) => self.unbind(),
+                Heard::Event(event @ (Event::Reconnected | Event::Disconnected | Event::Overrun)) => {
+                    if event == Event::Disconnected {
+                        self.inspector.disconnected(self.broker.now());
+                    }
+                    self.unbind();
+                }
                 Heard::Event(_) => {}
                 Heard::Look => {
                     if self.pulls.is_lost(self.broker.now()) {
@@ -127,13 +140,18 @@ impl Puller {
 
     async fn bind(&mut self) -> bool {
         let mut events = self.broker.events();
+        let binding = async {
+            self.inspector.inspect(&self.broker, &self.method).await;
+            bind::bind(&self.broker, &self.method).await
+        };
         let bound = tokio::select! {
-            bound = bind::bind(&self.broker, &self.method) => bound,
+            bound = binding => bound,
             // A server that shuts down ends the pulls first: what was asked of it after that is not answered any more.
             () = reconnected(&mut events) => return false,
         };
         match bound {
             Ok(binding) => {
+                self.inspector.bound();
                 self.method.bind(Some(binding));
                 true
             }
@@ -328,13 +346,10 @@ impl Puller {
     ) {
         let broker = self.broker.clone();
         let subjects = &self.method.service.subjects;
-        let subject = match subjects.parse_request(&message.subject) {
-            Some(origin) if origin.caller == SETUP => return self.ack_unseen(ack, expires),
-            Some(origin) if origin.is_valid() => {
-                subjects.dead_letter(origin.method, origin.caller, origin.id)
-            }
-            _ => subjects.dead_letter(self.method.options.name, "-foreign", &format!("-.{sequence}")),
-        };
+        if subjects.parse_request(&message.subject).is_some_and(|origin| origin.caller == SETUP) {
+            return self.ack_unseen(ack, expires);
+        }
+        let subject = subjects.dead_letter_unseen(&message.subject, self.method.options.name, sequence);
         tracing::warn!(subject = %message.subject, reason, "a message that is no request of ours");
         let counters = Arc::clone(&self.method.service.counters);
         self.tasks.spawn(async move {

@@ -158,7 +158,7 @@ pub(crate) struct StreamInfo {
     pub(crate) ts: String,
 }
 
-/// The sequences up to which a consumer's messages are settled.
+/// How far a consumer has come in its stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct SequenceInfo {
     #[serde(default)]
@@ -170,8 +170,12 @@ pub(crate) struct SequenceInfo {
 pub(crate) struct ConsumerInfo {
     pub(crate) config: ConsumerConfig,
     pub(crate) created: String,
+    /// Up to where everything is settled.
     #[serde(default)]
     pub(crate) ack_floor: SequenceInfo,
+    /// Up to where everything has been delivered at least once.
+    #[serde(default)]
+    pub(crate) delivered: SequenceInfo,
     /// Compared between the real and the simulated server; nothing else asks.
     #[cfg(test)]
     pub(crate) num_pending: u64,
@@ -181,10 +185,17 @@ pub(crate) struct ConsumerInfo {
     pub(crate) num_redelivered: u64,
 }
 
-/// Asks for the newest message of a subject, or for one sequence.
+/// Asks for the newest message of a subject.
 #[derive(Serialize)]
 pub(crate) struct ReadRequest<'a> {
     pub(crate) last_by_subj: &'a str,
+}
+
+/// Asks for the first message from a sequence on whose subject falls under a filter.
+#[derive(Serialize)]
+pub(crate) struct NextRequest<'a> {
+    pub(crate) seq: u64,
+    pub(crate) next_by_subj: &'a str,
 }
 
 /// The leader's answer to a read.
@@ -197,6 +208,11 @@ pub(crate) struct ReadAnswer {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RawMessage {
     pub(crate) seq: u64,
+    /// Bytes that are no text have become U+FFFD.
+    #[serde(default)]
+    pub(crate) subject: String,
+    #[serde(default)]
+    pub(crate) hdrs: String,
     #[serde(default)]
     pub(crate) data: String,
 }
@@ -204,6 +220,11 @@ pub(crate) struct RawMessage {
 impl RawMessage {
     pub(crate) fn payload(&self) -> Option<Bytes> {
         BASE64.decode(self.data.as_bytes()).ok().map(Bytes::from)
+    }
+
+    /// The headers as they were published, with the line of the version; empty if there are none.
+    pub(crate) fn header_block(&self) -> Option<Vec<u8>> {
+        BASE64.decode(self.hdrs.as_bytes()).ok()
     }
 }
 

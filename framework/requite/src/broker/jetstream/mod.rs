@@ -15,6 +15,7 @@ pub(crate) mod clock;
 pub(crate) mod headers;
 mod options;
 mod outbox;
+pub(crate) mod readable;
 mod replies;
 
 pub(crate) use async_nats::{Client as NatsClient, Subject};

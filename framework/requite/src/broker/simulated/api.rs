@@ -259,9 +259,10 @@ impl JetStream {
         let request: Value = serde_json::from_slice(body).map_err(|_| INVALID_JSON)?;
         let (subject, sequence) = (request["last_by_subj"].as_str(), request["seq"].as_u64());
         let store = &self.stream(name)?.store;
-        let found = match (subject, sequence) {
-            (Some(subject), None) => store.last_of(subject),
-            (None, Some(sequence)) => store.get(sequence),
+        let found = match (subject, sequence, request["next_by_subj"].as_str()) {
+            (Some(subject), None, None) => store.last_of(subject),
+            (None, Some(sequence), None) => store.get(sequence),
+            (None, Some(sequence), Some(filter)) => store.next(filter, sequence),
             _ => return Err(BAD_REQUEST),
         };
         found.map(answer::message).ok_or(NO_MESSAGE)

@@ -344,11 +344,11 @@ impl<B: Broker> Player<'_, B> {
         let stream = self.subjects.request_stream();
         match self.random.below(30) {
             // Never delivered.
-            0 => reply = subject::settled_ack(&stream, "m", 999),
-            1 => reply = subject::settled_ack(&stream, "gone", 1),
+            0 => reply = subject::ack_by_sequence(&stream, "m", 999),
+            1 => reply = subject::ack_by_sequence(&stream, "gone", 1),
             // Settled by the other consumer's subject.
             2 => reply = reply.replace(".m.", ".n."),
-            3 => reply = subject::settled_ack(&stream, "m", 1),
+            3 => reply = subject::ack_by_sequence(&stream, "m", 1),
             _ => {}
         }
         let delay = format!(r#"-NAK {{"delay": {}}}"#, NAK_DELAY.as_nanos());
