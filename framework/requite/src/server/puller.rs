@@ -38,6 +38,9 @@ use crate::{
 /// Between two tries to bind to a consumer that is not there.
 const BIND_AGAIN: Duration = Duration::from_secs(1);
 
+/// From one binding to the next, at least.
+const BIND_NOT_SOONER: Duration = Duration::from_millis(100);
+
 /// Pulls for one method until told to stop.
 pub(crate) struct Puller {
     pub(crate) method: Arc<MethodRuntime>,
@@ -48,6 +51,8 @@ pub(crate) struct Puller {
     pub(crate) draining: CancellationToken,
     pub(crate) pulls: Pulls,
     pub(crate) inbox: String,
+    /// When this puller last bound.
+    pub(crate) bound_at: Moment,
 }
 
 /// What the puller heard.
@@ -69,7 +74,7 @@ impl Puller {
     ) -> Self {
         let pulls = Pulls::new(method.slots.all(), method.times);
         let inbox = broker.new_inbox();
-        Self { method, broker, keeper, tasks, draining, pulls, inbox }
+        Self { method, broker, keeper, tasks, draining, pulls, inbox, bound_at: Moment(0) }
     }
 
     /// Runs until the server drains and the last open pull has ended: what still arrives is handed on at once.
@@ -127,6 +132,9 @@ impl Puller {
 
     async fn bind(&mut self) -> bool {
         let mut events = self.broker.events();
+        // A server that ends every pull at once (too many wait at the consumer) must not be asked in a tight loop.
+        let since = self.broker.now().since(self.bound_at);
+        tokio::time::sleep(BIND_NOT_SOONER.saturating_sub(since)).await;
         let bound = tokio::select! {
             bound = bind::bind(&self.broker, &self.method) => bound,
             // A server that shuts down ends the pulls first: what was asked of it after that is not answered any more.
@@ -134,6 +142,7 @@ impl Puller {
         };
         match bound {
             Ok(binding) => {
+                self.bound_at = binding.bound_at;
                 self.method.bind(Some(binding));
                 true
             }
@@ -141,6 +150,7 @@ impl Puller {
                 tracing::error!(method = self.method.options.name, %error, "cannot bind; trying again");
                 tokio::select! {
                     () = tokio::time::sleep(BIND_AGAIN) => {}
+                    () = reconnected(&mut events) => {}
                     () = self.draining.cancelled() => {}
                 }
                 false

@@ -150,7 +150,6 @@ pub(crate) struct StreamState {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct StreamInfo {
     pub(crate) config: StreamConfig,
-    pub(crate) created: String,
     #[serde(default)]
     pub(crate) state: StreamState,
     /// The server's clock when it answered, RFC 3339.
@@ -169,7 +168,6 @@ pub(crate) struct SequenceInfo {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ConsumerInfo {
     pub(crate) config: ConsumerConfig,
-    pub(crate) created: String,
     #[serde(default)]
     pub(crate) ack_floor: SequenceInfo,
     /// Compared between the real and the simulated server; nothing else asks.
@@ -181,7 +179,7 @@ pub(crate) struct ConsumerInfo {
     pub(crate) num_redelivered: u64,
 }
 
-/// Asks for the newest message of a subject, or for one sequence.
+/// Asks for the newest message of a subject.
 #[derive(Serialize)]
 pub(crate) struct ReadRequest<'a> {
     pub(crate) last_by_subj: &'a str,
