@@ -32,6 +32,11 @@ impl Context {
         Self { held }
     }
 
+    /// Tells the statistics that the handler has what it takes, and runs.
+    pub(crate) fn count_run(&self) {
+        self.held.count_run();
+    }
+
     /// 1 for the first attempt. Above 1, an earlier attempt may have begun and may have had effects.
     pub fn attempt(&self) -> u32 {
         self.held.look(super::protocol::attempt::Attempt::number)
@@ -78,7 +83,7 @@ impl Context {
         self.held.stopping() != Stop::No
     }
 
-    /// How long until the caller's deadline, by the server's clock; nothing if the caller set none.
+    /// How long until the caller's deadline, by the server's clock; nothing if the request carries none.
     pub fn remaining(&self) -> Option<Duration> {
         let left = self.held.envelope.left?;
         let now = self.held.method.server_now(self.held.broker.now())?;

@@ -210,7 +210,10 @@ where
 {
     HandlerFn(Arc::new(move |context, content_type, body| {
         let input = codec::decode::<I>(content_type, &body, &Limits::default());
-        let running = input.map(|input| run(context, input));
+        let running = input.map(|input| {
+            context.count_run();
+            run(context, input)
+        });
         Box::pin(async move {
             let result = match running {
                 Ok(running) => running.await,

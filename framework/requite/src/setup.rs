@@ -43,15 +43,16 @@ pub enum Setup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamLimits {
-    /// Servers that hold each stream: 1, 3 or 5.
+    /// Servers that hold each stream: 1, 3 or 5; 1 by default.
     pub replicas: u8,
-    /// Requests that may wait or run; above this, callers get `Unavailable(QueueFull)`.
+    /// Requests that may wait or run; above this, callers get `Unavailable(QueueFull)`. 1,000,000 by default.
     pub queued_requests: u64,
-    /// Bytes that waiting and running requests may take.
+    /// Bytes that waiting and running requests may take; 512 MiB by default.
     pub queued_bytes: u64,
-    /// Bytes that records may take. A record takes about 500 bytes and its value, for as long as it is retained.
+    /// Bytes that records may take; 1 GiB by default. A record takes about 500 bytes and its value, for as long as it
+    /// is retained.
     pub record_bytes: u64,
-    /// Bytes that dead letters may take; the oldest give way.
+    /// Bytes that dead letters may take; the oldest give way. 64 MiB by default.
     pub dead_letter_bytes: u64,
 }
 
@@ -320,10 +321,12 @@ async fn settle_one<B: Broker>(
     broker.publish(message).await.map_err(closed)?;
     let pulled = tokio::time::timeout(api::ANSWER_WITHIN, deliveries.next()).await;
     if let Ok(Some(message)) = pulled
-        && message.headers.first(header::KIND) == Some(header::KIND_SETUP)
         && let Some(reply) = message.reply
     {
-        let _ = broker.request(Outgoing::new(reply.to_string(), "+ACK"), api::ANSWER_WITHIN).await;
+        let ours = message.headers.first(header::KIND) == Some(header::KIND_SETUP);
+        // A request that waited here before is handed back: a worker may have it at once.
+        let answer = if ours { "+ACK" } else { "-NAK" };
+        let _ = broker.request(Outgoing::new(reply.to_string(), answer), api::ANSWER_WITHIN).await;
     }
     Ok(())
 }
@@ -380,6 +383,7 @@ fn compare_consumer(what: &str, wanted: &ConsumerConfig, found: &ConsumerConfig)
         wanted,
         found,
         filter_subject,
+        deliver_policy,
         ack_policy,
         ack_wait,
         max_deliver,

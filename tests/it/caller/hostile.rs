@@ -108,6 +108,7 @@ async fn payloads_that_cannot_be_read_are_rejected_and_kept_as_dead_letters() {
         assert_eq!(office.worker.stats().dead_letters, number, "{what}");
     }
     assert_eq!(stored(&office.nats, "rq_DEAD_clerk").await, office.worker.stats().dead_letters);
+    assert_eq!(office.worker.stats().runs, 0, "none of them may have reached the handler");
     next_call_is_served(&office, 1).await;
 }
 

@@ -2,6 +2,7 @@
 
 use std::{future::IntoFuture, time::Duration};
 
+use requite::{CallError, Unavailable};
 use requite_test::NatsServer;
 
 use super::fixture::{Office, SOON, Stamped, until, within};
@@ -59,6 +60,21 @@ async fn a_dropped_client_leaves_no_connection_behind() {
     assert_eq!(monitored(&office.nats, "/connz", "num_connections").await, before + 1);
     drop((client, call));
     until("it is gone", async || monitored(&office.nats, "/connz", "num_connections").await == before).await;
+}
+
+/// Whoever shares the connection may close it: calls end then, and do not wait for their limits.
+#[tokio::test]
+async fn a_connection_that_was_closed_ends_calls_at_once() {
+    let office = Office::open().await;
+    let client = office.client().await;
+    within(SOON, client.stamp("warm".into())).await.unwrap();
+    client.client().nats().unwrap().drain().await.unwrap();
+    for _ in 0..2 {
+        let error = within(SOON, client.stamp("a".into())).await.unwrap_err();
+        assert!(matches!(error, CallError::Unknown(_) | CallError::Unavailable(_)), "{error:?}");
+    }
+    let error = within(SOON, client.stamp("a".into()).key("order")).await.unwrap_err();
+    assert!(matches!(error, CallError::Unavailable(Unavailable::Closed)), "{error:?}");
 }
 
 async fn subscriptions(nats: &NatsServer) -> u64 {

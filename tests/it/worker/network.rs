@@ -66,6 +66,30 @@ async fn worker_cut_off_for_15_seconds_keeps_its_requests() {
     keeps_its_requests(Duration::from_secs(15)).await;
 }
 
+/// An outcome that went down with the connection is stored as soon as the connection is back, and not after the time
+/// that an answer may take.
+#[tokio::test(flavor = "multi_thread")]
+async fn outcome_that_was_under_way_at_a_cut_is_stored_at_the_reconnect() {
+    let nats = NatsServer::start().await.unwrap();
+    let site = Site::new(&nats.url(), "rq").await;
+    let (proxy, worker) = behind_a_proxy(&site, &nats).await;
+    let caller = site.caller().await;
+    let answer = call(caller.patient(job("bread", Work::Gate)).deadline(PATIENCE));
+    site.reaches("cut", "bread", Step::Start).await;
+    proxy.freeze();
+    site.ledger.open_gate();
+    site.reaches("cut", "bread", Step::End).await;
+    // What is frozen is lost with the connection.
+    proxy.cut().await;
+    proxy.thaw();
+    proxy.heal().await.unwrap();
+    let healed = std::time::Instant::now();
+    assert_eq!(answer.await.unwrap().unwrap().worker, "cut");
+    assert!(healed.elapsed() < Duration::from_secs(3), "{:?}", healed.elapsed());
+    site.settled().await;
+    assert_eq!((worker.stats().runs, worker.stats().outcomes), (1, 1));
+}
+
 /// A half-open connection: everything is sent, nothing arrives.
 #[tokio::test(flavor = "multi_thread")]
 async fn worker_that_hears_nothing_for_longer_than_its_lease_stops_its_handlers() {

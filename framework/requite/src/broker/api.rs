@@ -1,5 +1,5 @@
 //! What the core asks of JetStream, on any broker: store, read, inspect, configure. Decodes answers by the table of
-//! `framework/PROTOCOL.md` section 4, nothing coarser.
+//! `framework/PROTOCOL.md` section 5, nothing coarser.
 
 use std::time::Duration;
 

@@ -60,7 +60,7 @@ pub(crate) enum SendError {
     /// Nobody listens on the subject: the message was not taken.
     #[error("no responders")]
     NoResponders,
-    /// No answer in time: whether the message was taken is not known.
+    /// No answer in time, or the connection that it was asked on is gone: whether the message was taken is not known.
     #[error("no answer in time")]
     TimedOut,
     /// Larger than the server takes: it never left.

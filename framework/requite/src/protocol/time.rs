@@ -59,7 +59,7 @@ impl ServerClock {
 
     /// A lower bound of the server's clock, or nothing before the first stamp.
     pub(crate) fn now(&self, now: Moment) -> Option<u64> {
-        (self.stamp != 0).then(|| self.stamp + nanos(now.since(self.heard)))
+        (self.stamp != 0).then(|| self.stamp.saturating_add(nanos(now.since(self.heard))))
     }
 }
 

@@ -43,7 +43,6 @@ pub(crate) async fn bind(broker: &AnyBroker, method: &MethodRuntime) -> Result<B
         last_sequence: info.state.last_seq,
         bound_at: now,
         settled: consumer.ack_floor.stream_seq,
-        incarnation: format!("{} {} {}", server.id, info.created, consumer.created),
         always_claim: server.clustered && info.config.num_replicas == 1,
     })
 }

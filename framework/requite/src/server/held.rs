@@ -175,8 +175,13 @@ impl Held {
         self.until(|| self.proven.load(Ordering::Acquire) || self.stopping() != Stop::No).await;
     }
 
+    /// The handler's time begins, with the decoding of its request.
     pub(crate) fn handler_started(&self) {
         self.started.store(self.now().0, Ordering::Release);
+    }
+
+    /// The request is decoded and the handler's own code runs.
+    pub(crate) fn count_run(&self) {
         count(&self.method.service.counters.runs);
     }
 

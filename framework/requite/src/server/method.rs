@@ -52,16 +52,14 @@ pub(crate) struct MethodRuntime {
     attempt_base: [u8; 8],
 }
 
-/// What was read when this worker bound to the consumer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What was read when this worker bound to the consumer. Whatever may have changed it ends the binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Binding {
     /// The stream's last sequence at that time: what comes above it was stored later.
     pub(crate) last_sequence: u64,
     pub(crate) bound_at: Moment,
     /// A sequence of the consumer that is settled already, for the barrier.
     pub(crate) settled: u64,
-    /// Server id and creation times of stream and consumer: another one is another incarnation.
-    pub(crate) incarnation: String,
     /// A single replica inside a cluster: its server may restart without a word to this connection.
     pub(crate) always_claim: bool,
 }
@@ -98,7 +96,7 @@ impl MethodRuntime {
     }
 
     pub(crate) fn binding(&self) -> Option<Binding> {
-        self.binding.lock().expect("no panic while a binding is copied").clone()
+        *self.binding.lock().expect("no panic while a binding is copied")
     }
 
     pub(crate) fn bind(&self, binding: Option<Binding>) {

@@ -269,9 +269,16 @@ impl Drop for RunningServer {
 /// Watches the size of each record stream: a claim must never be stored where its outcome would not fit.
 async fn watch_sizes(broker: AnyBroker, methods: Vec<Arc<MethodRuntime>>, draining: CancellationToken) {
     loop {
-        for method in &methods {
+        for (n, method) in methods.iter().enumerate() {
             let service = &method.service;
-            if let Ok(info) = api::stream_info(&broker, &service.record_stream).await {
+            if n > 0 && Arc::ptr_eq(service, &methods[n - 1].service) {
+                continue;
+            }
+            let info = tokio::select! {
+                info = api::stream_info(&broker, &service.record_stream) => info,
+                () = draining.cancelled() => return,
+            };
+            if let Ok(info) = info {
                 let limit = u64::try_from(info.config.max_bytes).unwrap_or(u64::MAX);
                 let full = info.state.bytes > limit / 100 * FULL_AT_PERCENT;
                 if full != service.full.swap(full, Ordering::Relaxed) {

@@ -39,6 +39,9 @@ use crate::{
 /// Between two tries to bind to a consumer that is not there.
 const BIND_AGAIN: Duration = Duration::from_secs(1);
 
+/// From one binding to the next, at least.
+const BIND_NOT_SOONER: Duration = Duration::from_millis(100);
+
 /// Pulls for one method until told to stop.
 pub(crate) struct Puller {
     pub(crate) method: Arc<MethodRuntime>,
@@ -53,6 +56,8 @@ pub(crate) struct Puller {
     pub(crate) inbox: String,
     /// Looks for what cuts the connection whenever it is delivered.
     inspector: Inspector,
+    /// When this puller last bound.
+    pub(crate) bound_at: Moment,
 }
 
 /// What the puller heard.
@@ -76,7 +81,7 @@ impl Puller {
         let pulls = Pulls::new(method.slots.all(), method.times);
         let inbox = broker.new_inbox();
         let inspector = Inspector::new(method.options.lease);
-        Self { method, broker, keeper, tasks, draining, closed, pulls, inbox, inspector }
+        Self { method, broker, keeper, tasks, draining, closed, pulls, inbox, inspector, bound_at: Moment(0) }
     }
 
     /// Runs until the server drains and the last open pull has ended: what still arrives is handed on at once.
@@ -140,6 +145,9 @@ impl Puller {
 
     async fn bind(&mut self) -> bool {
         let mut events = self.broker.events();
+        // A server that ends every pull at once (too many wait at the consumer) must not be asked in a tight loop.
+        let since = self.broker.now().since(self.bound_at);
+        tokio::time::sleep(BIND_NOT_SOONER.saturating_sub(since)).await;
         let binding = async {
             self.inspector.inspect(&self.broker, &self.method).await;
             bind::bind(&self.broker, &self.method).await
@@ -152,6 +160,7 @@ impl Puller {
         match bound {
             Ok(binding) => {
                 self.inspector.bound();
+                self.bound_at = binding.bound_at;
                 self.method.bind(Some(binding));
                 true
             }
@@ -160,6 +169,7 @@ impl Puller {
                 tokio::select! {
                     biased;
                     () = tokio::time::sleep(BIND_AGAIN) => {}
+                    () = reconnected(&mut events) => {}
                     () = self.draining.cancelled() => {}
                 }
                 false

@@ -1,13 +1,21 @@
 //! Stopping: what ends a server, and how it lets go.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use super::RunningServer;
+use bytes::Bytes;
+
+use super::{RunningServer, method::MethodRuntime};
+use crate::{
+    broker::{AnyBroker, Broker, Outgoing},
+    name::Instance,
+};
 
 /// Between two looks at what is still in hand.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long letting go may take, after the drain time: one write and one NAK for each request.
 const LET_GO: Duration = Duration::from_secs(5);
+/// How long the last messages may take on their way out.
+const SEE_OFF: Duration = Duration::from_secs(1);
 
 /// Resolves on SIGTERM or SIGINT.
 pub(super) async fn signal() {
@@ -45,6 +53,21 @@ pub(super) async fn drain(server: &RunningServer) {
     server.tasks.close();
     // A handler that blocks its thread cannot be waited for.
     let _ = tokio::time::timeout(LET_GO, server.tasks.wait()).await;
+    // The process may end with this function: a NAK that is still on its way here would leave its request lying until
+    // the lease ends.
+    let sent = async { tokio::join!(server.keeper.see_off(), see_off(&server.broker, &server.methods)) };
+    let _ = tokio::time::timeout(LET_GO, sent).await;
+}
+
+/// Waits until everything that was published on this connection is on the server.
+pub(super) async fn see_off(broker: &AnyBroker, methods: &[Arc<MethodRuntime>]) {
+    if let Some(method) = methods.first()
+        && broker.is_connected()
+    {
+        // Nobody has this name, so the server says at once that nobody answers.
+        let nobody = method.service.subjects.mine(Instance::random().as_str());
+        let _ = broker.request(Outgoing::new(nobody, Bytes::new()), SEE_OFF).await;
+    }
 }
 
 async fn wait(server: &RunningServer, at_most: Duration) {

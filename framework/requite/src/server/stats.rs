@@ -26,7 +26,7 @@ pub(crate) fn count(counter: &AtomicU64) {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Handlers that were started.
+    /// Handlers that were started. A request that cannot be decoded starts none.
     pub runs: u64,
     /// Deliveries with a count above 1: the server gave a request out again.
     pub redeliveries: u64,

@@ -150,7 +150,6 @@ pub(crate) struct StreamState {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct StreamInfo {
     pub(crate) config: StreamConfig,
-    pub(crate) created: String,
     #[serde(default)]
     pub(crate) state: StreamState,
     /// The server's clock when it answered, RFC 3339.
@@ -169,7 +168,6 @@ pub(crate) struct SequenceInfo {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ConsumerInfo {
     pub(crate) config: ConsumerConfig,
-    pub(crate) created: String,
     /// Up to where everything is settled.
     #[serde(default)]
     pub(crate) ack_floor: SequenceInfo,

@@ -2,7 +2,10 @@
 //!
 //! The only module that names `async_nats`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock, Weak},
+    time::Duration,
+};
 
 use async_nats::{ConnectErrorKind, StatusCode, message::OutboundMessage};
 use futures_util::StreamExt;
@@ -57,12 +60,25 @@ impl Connection {
     /// Connects; `name` is what the server shows for this connection.
     pub(crate) async fn connect(settings: Arc<Settings>, name: &str) -> Result<Self, ConnectError> {
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
+        let waiting: Arc<OnceLock<Weak<Replies>>> = Arc::default();
         let options = settings.options(name).await?.event_callback({
-            let events = events.clone();
+            let (events, waiting) = (events.clone(), Arc::clone(&waiting));
             // The first `Connected` comes before anybody can have subscribed, so every one that is heard is a
             // reconnect.
             move |event| {
                 if let Some(event) = translate(event) {
+                    if let Some(replies) = waiting.get().and_then(Weak::upgrade) {
+                        match event {
+                            Event::Disconnected => replies.lost(),
+                            Event::Reconnected => replies.back(),
+                            Event::Closed => replies.closed(),
+                            _ => {}
+                        }
+                    }
+                    if let Event::Denied { subject } = &event {
+                        // Whoever published hears nothing but silence.
+                        tracing::warn!(subject, "no permission for this subject");
+                    }
                     // Nobody listening is no error: a client without pending calls.
                     let _ = events.send(event);
                 }
@@ -86,6 +102,7 @@ impl Connection {
         })?;
         let outbox = Outbox::start(client.clone());
         let (replies, listeners) = Replies::start(inbox, answers);
+        let _ = waiting.set(Arc::downgrade(&replies));
         Ok(Self(Arc::new(Inner { client, outbox, replies, listeners, events, settings })))
     }
 
@@ -108,8 +125,7 @@ impl Connection {
         self.check_size(&message)?;
         let Outgoing { subject, reply, headers, payload } = message;
         let (reply, headers) = (reply.map(Subject::from), headers.into_nats());
-        self.0.outbox.publish(OutboundMessage { subject: subject.into(), payload, reply, headers });
-        Ok(())
+        self.0.outbox.publish(OutboundMessage { subject: subject.into(), payload, reply, headers })
     }
 }
 

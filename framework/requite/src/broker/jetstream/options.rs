@@ -74,11 +74,6 @@ impl Settings {
         shown.collect::<Vec<_>>().join(",")
     }
 
-    /// `nats://user:password@host`: the client underneath does not look at it.
-    fn user_in_url(&self) -> Option<(String, String)> {
-        self.urls.iter().find_map(|url| Some((url.username()?.to_owned(), url.password()?.to_owned())))
-    }
-
     pub(super) async fn options(&self, name: &str) -> Result<ConnectOptions, ConnectError> {
         let mut options = ConnectOptions::new()
             .name(name)
@@ -95,8 +90,6 @@ impl Settings {
         }
         if let (Some(user), Some(password)) = (&self.user, &self.password) {
             options = options.user_and_password(user.clone(), password.0.clone());
-        } else if let Some((user, password)) = self.user_in_url() {
-            options = options.user_and_password(user, password);
         }
         if let Some(token) = &self.token {
             options = options.token(token.0.clone());

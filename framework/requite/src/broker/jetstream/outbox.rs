@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_nats::{Client, client::traits::Publisher, message::OutboundMessage};
 use tokio::sync::Notify;
 
+use crate::broker::SendError;
+
 /// Messages that may wait here; above this, publishers wait. As many again wait in `async_nats`.
 const CAPACITY: usize = 16 * 1024;
 
@@ -32,6 +34,14 @@ struct Queue {
     waiting: Vec<OutboundMessage>,
     /// Nobody can publish any more.
     closed: bool,
+    /// The connection is closed for good: nothing is taken any more.
+    ended: bool,
+}
+
+impl Queue {
+    fn has_room(&self) -> bool {
+        self.ended || self.waiting.len() < CAPACITY
+    }
 }
 
 impl Outbox {
@@ -48,7 +58,7 @@ impl Outbox {
     pub(super) async fn room(&self) {
         loop {
             let emptied = self.shared.emptied.notified();
-            if self.shared.lock().waiting.len() < CAPACITY {
+            if self.shared.lock().has_room() {
                 return;
             }
             emptied.await;
@@ -56,14 +66,22 @@ impl Outbox {
     }
 
     /// Hands a message over. Not async, so that no future has to carry it.
-    pub(super) fn publish(&self, message: OutboundMessage) {
+    ///
+    /// # Errors
+    ///
+    /// If the connection is closed for good.
+    pub(super) fn publish(&self, message: OutboundMessage) -> Result<(), SendError> {
         let mut queue = self.shared.lock();
+        if queue.ended {
+            return Err(SendError::Closed);
+        }
         queue.waiting.push(message);
         let first = queue.waiting.len() == 1;
         drop(queue);
         if first {
             self.shared.filled.notify_one();
         }
+        Ok(())
     }
 }
 
@@ -77,6 +95,15 @@ impl Drop for Outbox {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().expect("nobody panics with the outbox in hand")
+    }
+
+    /// Whoever waits for room would wait for ever.
+    fn end(&self) {
+        let mut queue = self.lock();
+        queue.ended = true;
+        queue.waiting.clear();
+        drop(queue);
+        self.emptied.notify_waiters();
     }
 }
 
@@ -94,7 +121,7 @@ async fn forward(shared: Arc<Shared>, client: Client) {
         shared.emptied.notify_waiters();
         for message in batch.drain(..) {
             if client.publish_message(message).await.is_err() {
-                return;
+                return shared.end();
             }
         }
         if closed {

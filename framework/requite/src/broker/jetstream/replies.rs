@@ -1,5 +1,5 @@
 //! Answers to requests, by the number in their reply subject: one subscription for all, and one clock that gives up on
-//! what takes too long.
+//! what takes too long, and on what was asked on a connection that is gone.
 
 use std::{
     sync::{
@@ -15,7 +15,7 @@ use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
 
 use crate::numbered::Numbered;
 
-/// Between two looks for what took too long: the exactness of a request's time limit.
+/// Between two looks for what is not answered any more: the exactness of a request's time limit.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Requests that wait for their answers.
@@ -23,6 +23,10 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(super) struct Replies {
     prefix: String,
     next: AtomicU64,
+    /// Requests below this number were handed over before the connection was last lost.
+    lost_below: AtomicU64,
+    /// Requests below this number are not waited for any more.
+    ended_below: AtomicU64,
     waiting: Mutex<Waiting>,
 }
 
@@ -46,7 +50,13 @@ impl Replies {
     /// closes it aborts them.
     pub(super) fn start(prefix: String, answers: Subscriber) -> (Arc<Self>, [AbortHandle; 2]) {
         let prefix = format!("{prefix}.");
-        let replies = Arc::new(Self { prefix, next: AtomicU64::new(0), waiting: Mutex::default() });
+        let replies = Arc::new(Self {
+            prefix,
+            next: AtomicU64::new(0),
+            lost_below: AtomicU64::new(0),
+            ended_below: AtomicU64::new(0),
+            waiting: Mutex::default(),
+        });
         let hear = tokio::spawn(hear(Arc::downgrade(&replies), answers));
         let give_up = tokio::spawn(give_up(Arc::downgrade(&replies)));
         (replies, [hear.abort_handle(), give_up.abort_handle()])
@@ -61,13 +71,29 @@ impl Replies {
         (Pending { replies: Arc::clone(self), number, answer: receiver }, numbered(&self.prefix, number))
     }
 
+    /// The connection is lost, and with it the answers to what was asked on it.
+    pub(super) fn lost(&self) {
+        self.lost_below.store(self.next.load(Ordering::Relaxed), Ordering::Release);
+    }
+
+    /// The connection is back. What was asked on the old one ends at the next look and not before, so that whoever
+    /// hears of the reconnect itself has turned to the new one by then.
+    pub(super) fn back(&self) {
+        self.ended_below.store(self.lost_below.load(Ordering::Acquire), Ordering::Release);
+    }
+
+    /// The connection is closed for good: nothing is answered any more.
+    pub(super) fn closed(&self) {
+        self.ended_below.store(u64::MAX, Ordering::Release);
+    }
+
     fn take(&self, number: u64) -> Option<Entry> {
         self.waiting.lock().expect("nobody panics with the replies in hand").remove(&number)
     }
 }
 
 impl Pending {
-    /// The answer, or nothing if it took too long.
+    /// The answer, or nothing if it took too long or went down with the connection.
     pub(super) async fn answer(mut self) -> Option<Message> {
         (&mut self.answer).await.ok()
     }
@@ -107,12 +133,12 @@ async fn give_up(replies: Weak<Replies>) {
         let Some(replies) = replies.upgrade() else {
             return;
         };
-        let now = Instant::now();
-        // Dropping an entry is the answer "too long".
+        let (now, ended_below) = (Instant::now(), replies.ended_below.load(Ordering::Acquire));
+        // Dropping an entry is the answer "none in time".
         replies
             .waiting
             .lock()
             .expect("nobody panics with the replies in hand")
-            .retain(|_, entry| now < entry.until);
+            .retain(|number, entry| now < entry.until && *number >= ended_below);
     }
 }

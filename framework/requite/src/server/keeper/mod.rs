@@ -47,6 +47,8 @@ enum Order {
     },
     /// Let go of everything in hand; answered when all of it is under way.
     HandOver(tokio::sync::oneshot::Sender<()>),
+    /// Wait until everything that was sent before is on the server.
+    SeeOff(tokio::sync::oneshot::Sender<()>),
     Stop,
 }
 
@@ -81,8 +83,10 @@ impl Keeper {
                     // Connected from here, so that the connection's task lives on this thread too.
                     match broker.connect_again(&name).await {
                         Ok(own) => {
-                            let _ = connected.send(Ok(()));
-                            run.run(own).await;
+                            // Whoever gave up on the start has nobody to stop this thread.
+                            if connected.send(Ok(())).is_ok() {
+                                run.run(own).await;
+                            }
                         }
                         Err(error) => drop(connected.send(Err(error))),
                     }
@@ -124,6 +128,14 @@ impl Keeper {
     pub(crate) async fn hand_over(&self) {
         let (done, all) = tokio::sync::oneshot::channel();
         if self.shared.orders.send(Order::HandOver(done)).is_ok() {
+            let _ = all.await;
+        }
+    }
+
+    /// Waits until what the keeper was asked to send is on the server: its thread ends with the process.
+    pub(crate) async fn see_off(&self) {
+        let (done, all) = tokio::sync::oneshot::channel();
+        if self.shared.orders.send(Order::SeeOff(done)).is_ok() {
             let _ = all.await;
         }
     }

@@ -17,7 +17,7 @@ use crate::{
         barrier,
         held::{Held, Stop},
         method::MethodRuntime,
-        settle,
+        settle, shutdown,
         stats::count,
     },
     wire::signal::SignalKind,
@@ -111,6 +111,10 @@ impl Rounds {
                 for held in self.all() {
                     self.hand_over(held, broker);
                 }
+                let _ = done.send(());
+            }
+            Order::SeeOff(done) => {
+                shutdown::see_off(broker, &self.methods).await;
                 let _ = done.send(());
             }
             Order::Stop => {}
