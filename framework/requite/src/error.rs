@@ -45,7 +45,7 @@ pub enum ConnectError {
 #[non_exhaustive]
 pub enum SetupError {
     /// The server is older than the oldest that is supported.
-    #[error("nats-server {version} is too old: 2.12 or newer is needed")]
+    #[error("nats-server {version} is too old: 2.12.8 or newer is needed")]
     ServerTooOld {
         /// The server's version.
         version: String,

@@ -26,8 +26,8 @@ const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 const DEAD_LETTER_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Open pulls per consumer: two for each of a thousand workers.
 const MAX_WAITING: i64 = 2_048;
-/// What the servers must be able to do: per-message TTL and compare-and-set through a transform, nats-server 2.12.
-const MIN_SERVER: (u64, u64) = (2, 12);
+/// The oldest nats-server on which compare-and-set through a transform was seen to hold, on three replicas too.
+const MIN_SERVER: (u64, u64, u64) = (2, 12, 8);
 
 /// Whether streams and consumers that are missing are created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,8 +104,8 @@ pub(crate) async fn prepare<B: Broker>(broker: &B, plan: &Plan<'_>) -> Result<Pr
 fn check_server<B: Broker>(broker: &B) -> Result<(), SetupError> {
     let version = broker.server().version;
     let mut parts = version.split(['.', '-']).map_while(|part| part.parse::<u64>().ok());
-    match (parts.next(), parts.next()) {
-        (Some(major), Some(minor)) if (major, minor) < MIN_SERVER => {
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(major), Some(minor), Some(patch)) if (major, minor, patch) < MIN_SERVER => {
             Err(SetupError::ServerTooOld { version })
         }
         _ => Ok(()),

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 pub use version::Version;
 
-/// A `nats-server` executable, version 2.12 or newer.
+/// A `nats-server` executable, version 2.12.8 or newer.
 ///
 /// Looked for in this order; [`source`](Self::source) tells which one it was:
 ///

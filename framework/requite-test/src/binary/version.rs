@@ -21,7 +21,7 @@ impl Version {
     pub const DEFAULT: Self = Self { major: 2, minor: 15, patch: 1 };
 
     /// The oldest version that Requite works with.
-    pub const OLDEST: Self = Self { major: 2, minor: 12, patch: 0 };
+    pub const OLDEST: Self = Self { major: 2, minor: 12, patch: 8 };
 
     /// Reads what `nats-server --version` prints: `nats-server: v2.15.1`. A preview counts as its release.
     pub(crate) fn from_banner(banner: &str) -> Option<Self> {

@@ -32,10 +32,10 @@ fn environment_comes_before_path_before_cache() {
     let found = finder(folder.path()).find().unwrap();
     assert_eq!((found.source(), found.path()), (Source::Cache, &*cached));
 
-    let on_path = fake(&folder.path().join("bin"), "2.12.0");
+    let on_path = fake(&folder.path().join("bin"), "2.12.8");
     let found = finder(folder.path()).find().unwrap();
     assert_eq!((found.source(), found.path()), (Source::Path, &*on_path));
-    assert_eq!(found.release().to_string(), "2.12.0");
+    assert_eq!(found.release().to_string(), "2.12.8");
 
     let chosen = fake(folder.path(), "2.14.0");
     let found = finder(folder.path()).chosen(Some(chosen.clone())).find().unwrap();
