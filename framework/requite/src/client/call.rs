@@ -143,13 +143,14 @@ impl<T: ReplyType, E: HandlerError> Call<T, E> {
             None => inner.new_id(),
         })?;
         let body = body.map_err(|text| CallError::Rejected(Rejected::Unencodable { text }))?;
+        // The time that the question takes is the call's.
+        let limits = limits(&inner.broker, &method, &options);
         if options.require_worker && !any_worker(&inner.broker, &target).await {
             return Err(CallError::Unavailable(Unavailable::NoWorker { method: method.name.into() }));
         }
         let keyed = options.key.is_some();
         let content_type = inner.config.content_type;
         let hash = keyed.then(|| payload_hash(content_type.as_str(), &body));
-        let limits = limits(&inner.broker, &method, &options);
         let service = target.subjects.service().as_str();
         // Without any stamp of the server, nobody can tell how old this publish is when it arrives.
         let resend = keyed || inner.server_now(service).is_none();
