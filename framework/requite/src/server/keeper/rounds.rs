@@ -175,6 +175,10 @@ impl Rounds {
             for held in self.all() {
                 self.feed(held, attempt::Event::Reconnected, broker);
             }
+            // Beats fell due while nothing could be sent, and the connection may not stay until the next ones.
+            for table in self.tables.values_mut() {
+                table.next_beat = broker.now();
+            }
         }
     }
 
