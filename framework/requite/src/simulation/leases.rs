@@ -45,11 +45,11 @@ impl<'a> Leases<'a> {
 
     /// Whether `next` may start after `before`, of the same request.
     pub(super) fn may_follow(&self, before: &Run, next: &Run, method: &Method) -> Result<(), &'static str> {
-        let drains = self.seen.drained.get(&next.worker).is_some_and(|at| *at <= next.began);
-        if drains && before.worker == next.worker {
+        let (over_at, over) = before.over.expect("every run is over when the simulation is");
+        let let_go = self.seen.drained.get(&before.worker).is_some_and(|at| *at <= over_at);
+        if let_go && over == Over::Dropped && before.worker == next.worker {
             return Err("a worker that drains starts what it has let go");
         }
-        let (over_at, over) = before.over.expect("every run is over when the simulation is");
         if over_at > next.began && !self.was_forgotten(before, next, method) {
             return Err("two runs at a time");
         }

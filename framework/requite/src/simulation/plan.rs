@@ -263,7 +263,7 @@ impl Plan {
         let caller = index(random, self.callers.len());
         let part = pick(random, &[Part::Both, Part::Both, Part::Puller, Part::Keeper]);
         let count = 1 + index(random, 4);
-        match random.below(14) {
+        match random.below(18) {
             0 | 1 => Fault::Crash { worker, back: millis(random, 0, 20_000) },
             2 => Fault::Drain { worker, back: millis(random, 0, 10_000) },
             3 | 4 => {

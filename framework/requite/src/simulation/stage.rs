@@ -214,6 +214,10 @@ impl Stage {
     async fn kill(&self, lost: Duration, pause: Duration, straggler: usize, late: Duration) {
         let Ground { simulation, history, .. } = &self.ground;
         let stop = Stop { at: history.now(), pause, lost: !lost.is_zero() };
+        if history.read().stops.last().is_some_and(|last| stop.at <= last.at + last.pause) {
+            // What is dead already dies no second time.
+            return;
+        }
         history.write().stops.push(stop);
         history.trouble(None, Part::Both, pause);
         simulation.kill(lost, pause);
