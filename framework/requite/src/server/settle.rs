@@ -32,8 +32,8 @@ use crate::{
 
 /// Between two asks of an owner.
 const ASK_EVERY: Duration = Duration::from_millis(250);
-/// How long one write may take before the leader is asked what became of it.
-const WRITE_WITHIN: Duration = Duration::from_secs(5);
+/// How long the write of a dead letter may take before it is made again.
+const BURY_WITHIN: Duration = Duration::from_secs(5);
 
 /// Where an attempt stands when there is nothing more to do for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,12 +92,24 @@ async fn pause(held: &Held, span: Duration) {
     }
 }
 
+/// How long a read or a write of the record may take before it counts as lost. After a server's death the answer to
+/// what was under way never comes, and [`LeaseTimes::owner_claims_within`] is all the time that this worker has until
+/// another one may claim: one heartbeat interval for the wait, the margin for asking and writing again.
+///
+/// [`LeaseTimes::owner_claims_within`]: crate::protocol::time::LeaseTimes::owner_claims_within
+fn answer_within(held: &Held) -> Duration {
+    held.method.times.heartbeat()
+}
+
 async fn read_record(held: &Held, after: Duration, via: &AnyBroker) -> Result<Option<Seen>, ()> {
     pause(held, after).await;
     let origin = held.origin();
     let service = &held.method.service;
     let subject = service.subjects.record(origin.caller, origin.id);
-    let found = api::read_leader(via, &service.record_stream, &subject).await.map_err(|failure| {
+    let reading = api::read_leader(via, &service.record_stream, &subject);
+    let read = tokio::time::timeout(answer_within(held), reading).await;
+    let read = read.unwrap_or(Err(SendError::TimedOut.into()));
+    let found = read.map_err(|failure| {
         tracing::warn!(%subject, %failure, "the record could not be read");
     })?;
     let Some(found) = found else {
@@ -128,7 +140,7 @@ async fn read_record(held: &Held, after: Duration, via: &AnyBroker) -> Result<Op
 async fn write_record(held: &Held, write: Write, via: &AnyBroker) -> Written {
     let message = record_message(held, write);
     let left = held.lease().end().since(held.now());
-    let answer = api::store(via, message, WRITE_WITHIN.min(left)).await;
+    let answer = api::store(via, message, answer_within(held).min(left)).await;
     let counters = &held.method.service.counters;
     match answer {
         StoreAnswer::Stored(sequence) => {
@@ -276,13 +288,13 @@ pub(crate) async fn store_dead_letter(
     let about =
         |headers: Headers| headers.with(header::REASON, reason).with(header::SEQUENCE, sequence.to_string());
     let message = Outgoing::new(subject.clone(), body.clone()).headers(about(headers));
-    let mut answer = api::store(via, message, WRITE_WITHIN).await;
+    let mut answer = api::store(via, message, BURY_WITHIN).await;
     if let StoreAnswer::TooLarge(_) = answer {
         // It came in at the server's limit, and the reason does not fit beside it: half of it is better than a request
         // that comes back for ever.
         let headers = about(Headers::default()).with(header::CUT_FROM, body.len().to_string());
         let message = Outgoing::new(subject.clone(), body.slice(..body.len() / 2)).headers(headers);
-        answer = api::store(via, message, WRITE_WITHIN).await;
+        answer = api::store(via, message, BURY_WITHIN).await;
     }
     match answer {
         StoreAnswer::Stored(_) | StoreAnswer::Duplicate => true,
