@@ -7,6 +7,7 @@ use tokio::task::AbortHandle;
 
 use super::{
     Inner,
+    ask::{any_worker, ask_streams, ask_workers},
     events::CallEvent,
     listen,
     mailbox::{Mail, Mailbox},
@@ -14,14 +15,14 @@ use super::{
 };
 use crate::{
     broker::{
-        AnyBroker, Broker, Headers, Message, Outgoing, SendError,
+        AnyBroker, Broker, Message, Outgoing, SendError,
         api::{self, StoreAnswer},
     },
     codec::ContentType,
     name::{Name, RequestId},
     protocol::{
-        caller::{Action, Answer, Caller, Event, Presence, Seen, Streams, Verdict},
-        time::{ASK_OWNER, Moment},
+        caller::{Action, Answer, Caller, Event, Seen, Verdict},
+        time::Moment,
     },
     wire::{
         VERSION, header,
@@ -36,8 +37,6 @@ const PUBLISH_WITHIN: Duration = Duration::from_secs(4);
 /// How long a call that nobody watches leaves the acknowledgement of its publish unread. Most outcomes come sooner and
 /// prove the same, and then the call is woken once instead of twice.
 const QUIET: Duration = Duration::from_millis(100);
-/// Between two asks for an owner.
-const ASK_EVERY: Duration = Duration::from_millis(250);
 
 /// Where a call goes and what it is called.
 #[derive(Clone, Debug)]
@@ -427,57 +426,4 @@ async fn read(broker: &AnyBroker, target: &Target) -> Done {
             Event::Read(Err(())).into()
         }
     }
-}
-
-async fn ask_streams(broker: &AnyBroker, target: &Target) -> Streams {
-    let for_method = api::stream_names(broker, &target.route.request(&target.id)).await;
-    match for_method {
-        Ok(names) if !names.is_empty() => Streams::Match,
-        Ok(_) => match api::stream_names(broker, &target.route.subjects.any_request()).await {
-            Ok(names) if names.is_empty() => Streams::NoService,
-            Ok(_) => Streams::NoMethod,
-            Err(_) => Streams::Unknown,
-        },
-        Err(_) => Streams::Unknown,
-    }
-}
-
-fn control(subject: String) -> Outgoing {
-    Outgoing::new(subject, Bytes::new()).headers(Headers::default().with(header::VERSION, VERSION))
-}
-
-/// Asks who runs the call. Interest spreads late after a reconnect, so silence counts only after the whole time.
-async fn ask_workers(broker: &AnyBroker, target: &Target) -> Presence {
-    let ping = target.route.subjects.ping(target.caller.as_str(), target.id.as_str());
-    let until = broker.now() + ASK_OWNER;
-    let mut workers = false;
-    while broker.now() < until {
-        let asked = broker.now();
-        match broker.request(control(ping.clone()), ASK_EVERY).await {
-            Ok(_) => return Presence::Owner,
-            Err(SendError::Closed) => break,
-            Err(_) => {}
-        }
-        workers = workers || serves(broker, target).await;
-        tokio::time::sleep(ASK_EVERY.saturating_sub(broker.now().since(asked))).await;
-    }
-    if workers { Presence::Workers } else { Presence::Nobody }
-}
-
-async fn serves(broker: &AnyBroker, target: &Target) -> bool {
-    let subject = target.route.subjects.any_worker(&target.caller, &target.route.method);
-    broker.request(control(subject), ASK_EVERY).await.is_ok()
-}
-
-/// Whether any worker serves the method, asked for less than a second.
-async fn any_worker(broker: &AnyBroker, target: &Target) -> bool {
-    for ask in 0..3 {
-        if ask > 0 {
-            tokio::time::sleep(ASK_EVERY / 4).await;
-        }
-        if serves(broker, target).await {
-            return true;
-        }
-    }
-    false
 }

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+mod ask;
 pub(crate) mod call;
 mod config;
 mod drive;
