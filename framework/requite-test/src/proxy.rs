@@ -151,7 +151,9 @@ impl Relay {
                 order = orders.recv() => match order {
                     None => return,
                     Some(Order::Cut(done)) => {
-                        listener = None;
+                        if let Some(listener) = listener.take() {
+                            refuse(listener);
+                        }
                         self.connections.shutdown().await;
                         self.count.send_replace(0);
                         let _gave_up_waiting = done.send(());
@@ -175,6 +177,12 @@ impl Relay {
         }
         Ok(())
     }
+}
+
+/// Closes a listener. Dropping it is not enough: a process that another test is starting holds a copy of every
+/// descriptor between its fork and its exec, and would keep the port open that long.
+fn refuse(listener: TcpListener) {
+    let _closed_by_the_drop_then = rustix::net::shutdown(&listener, rustix::net::Shutdown::Both);
 }
 
 async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {

@@ -2,6 +2,10 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use requite_test::{NatsServer, Proxy};
@@ -49,6 +53,33 @@ async fn cut_closes_and_refuses_until_healed() {
     proxy.heal().await.unwrap();
     proxy.heal().await.unwrap();
     echoes(&mut client(&proxy).await.unwrap()).await;
+}
+
+/// A process holds copies of this process's descriptors between its fork and its exec.
+#[tokio::test]
+async fn cut_refuses_while_processes_are_started() {
+    let done = Arc::new(AtomicBool::new(false));
+    let starts_processes = || {
+        let done = Arc::clone(&done);
+        thread::spawn(move || {
+            while !done.load(Ordering::Relaxed) {
+                Command::new("true").status().unwrap();
+            }
+        })
+    };
+    let starters = [starts_processes(), starts_processes()];
+    let proxy = Proxy::start(echo().await).await.unwrap();
+    let mut refused = 0;
+    for _ in 0..500 {
+        proxy.cut().await;
+        refused += usize::from(client(&proxy).await.is_err());
+        proxy.heal().await.unwrap();
+    }
+    done.store(true, Ordering::Relaxed);
+    for starter in starters {
+        starter.join().unwrap();
+    }
+    assert_eq!(refused, 500);
 }
 
 #[tokio::test]
