@@ -1,6 +1,6 @@
 //! Requite itself: the same echo through the crate's public API.
 
-use ::requite::{RunningServer, prelude::*};
+use ::requite::{Client, RunningServer, prelude::*};
 use anyhow::Result;
 
 use crate::path::{Echo, Path};
@@ -25,7 +25,9 @@ pub(crate) struct Requite {
 impl Path for Requite {
     async fn set_up(server: &NatsServer) -> Result<Requite> {
         let running = Server::connect(&server.url()).await?.serve(Service).start().await?;
-        Ok(Requite { client: ServiceClient::connect(&server.url()).await?, _server: running })
+        // The caller's name is in every subject: as long as the one of the path by hand.
+        let client = Client::builder().url(server.url()).caller("caller").connect().await?;
+        Ok(Requite { client: ServiceClient::new(client), _server: running })
     }
 
     async fn call(&self, echo: Echo) -> Result<Echo> {

@@ -22,17 +22,17 @@ pub(crate) use jetstream::headers::Headers;
 pub(crate) use jetstream::readable::what_cannot_be_read;
 
 /// A message on its way to the broker.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
-    pub(crate) subject: String,
+    pub(crate) subject: Subject,
     pub(crate) reply: Option<String>,
     pub(crate) headers: Headers,
     pub(crate) payload: Bytes,
 }
 
 impl Outgoing {
-    pub(crate) fn new(subject: String, payload: impl Into<Bytes>) -> Self {
-        Self { subject, reply: None, headers: Headers::default(), payload: payload.into() }
+    pub(crate) fn new(subject: impl Into<Subject>, payload: impl Into<Bytes>) -> Self {
+        Self { subject: subject.into(), reply: None, headers: Headers::default(), payload: payload.into() }
     }
 
     pub(crate) fn headers(mut self, headers: Headers) -> Self {

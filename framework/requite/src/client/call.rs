@@ -16,7 +16,7 @@ use crate::{
     name::{Name, RequestId, encode_key},
     protocol::{
         caller::{Caller, Limits, Verdict},
-        time::LeaseTimes,
+        time::{LeaseTimes, Moment},
     },
     service::{HandlerError, Method, ReplyType, RequestType},
     wire::{
@@ -147,9 +147,10 @@ impl<T: ReplyType, E: HandlerError> Call<T, E> {
         let keyed = options.key.is_some();
         let content_type = inner.config.content_type;
         let hash = keyed.then(|| payload_hash(content_type.as_str(), &body));
-        let limits = limits(&inner.broker, &method, &options);
+        let now = inner.broker.now();
+        let limits = limits(now, &method, &options);
         // Without any stamp of the server, nobody can tell how old this publish is when it arrives.
-        let resend = keyed || target.route.server_now(inner.broker.now()).is_none();
+        let resend = keyed || target.route.server_now(now).is_none();
         let envelope = Envelope {
             content_type,
             resend,
@@ -281,7 +282,7 @@ impl<T: ReplyType, E: HandlerError> Attach<T, E> {
             (None, Some(id)) => id,
             (None, None) => inner.new_id(),
         })?;
-        let limits = limits(&inner.broker, &self.method, &self.options);
+        let limits = limits(inner.broker.now(), &self.method, &self.options);
         let machine = Caller::attached(limits, None);
         Ok(Drive::new(inner, target, None, limits.deadline, machine, self.options.observer))
     }
@@ -356,8 +357,7 @@ fn target<E>(
     Ok(Target { route, caller: config.caller.clone(), id })
 }
 
-fn limits(broker: &impl Broker, method: &Method, options: &Options) -> Limits {
-    let now = broker.now();
+fn limits(now: Moment, method: &Method, options: &Options) -> Limits {
     let retention = method.retention(options.key.is_some());
     Limits {
         // A re-send must find the outcome of what it repeats.

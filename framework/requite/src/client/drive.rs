@@ -10,7 +10,7 @@ use super::{
     ask::{any_worker, ask_streams, ask_workers},
     events::CallEvent,
     listen,
-    mailbox::{Mail, Mailbox},
+    mailbox::{Address, Mail, Mailbox},
     route::Route,
 };
 use crate::{
@@ -84,6 +84,7 @@ pub(super) struct Drive {
     request: Option<(Envelope, Bytes)>,
     deadline: Moment,
     machine: Caller,
+    address: Address,
     mailbox: Arc<Mailbox>,
     /// Subscriptions of a keyed call.
     listeners: Vec<AbortHandle>,
@@ -102,8 +103,7 @@ pub(super) struct Drive {
 
 impl Drop for Drive {
     fn drop(&mut self) {
-        let Target { route, id, .. } = &self.target;
-        self.client.pending.remove(route.subjects.service().as_str(), id.as_str(), &self.mailbox);
+        self.client.pending.remove(&self.address, &self.mailbox);
         for listener in &self.listeners {
             listener.abort();
         }
@@ -127,13 +127,15 @@ impl Drive {
         machine: Caller,
         observer: Option<Observer>,
     ) -> Self {
-        let mailbox = client.pending.add(target.route.subjects.service().as_str(), target.id.as_str());
+        let address = client.pending.address(target.route.subjects.service().as_str(), target.id.as_str());
+        let mailbox = client.pending.add(&address);
         Self {
             client,
             target,
             request,
             deadline,
             machine,
+            address,
             mailbox,
             listeners: Vec::new(),
             operation: None,
@@ -165,7 +167,7 @@ impl Drive {
 
     /// Whether the id is of this client instance, whose inboxes are heard already.
     pub(super) fn is_own(&self) -> bool {
-        self.target.id.as_str().starts_with(self.client.instance.as_str())
+        matches!(self.address, Address::Own(_))
     }
 
     /// Whether any worker serves the method.
@@ -205,48 +207,62 @@ impl Drive {
 
     /// Goes on until the call is accepted, or ended, or only the latter.
     pub(super) async fn go(&mut self, stop_when_accepted: bool) -> Rest {
-        let mut timer = std::pin::pin!(tokio::time::sleep(Duration::MAX / 1_000_000_000));
-        let mut armed = Moment::FAR;
+        // Read once after every wait: a call is short, and every look at the clock adds to it.
+        let mut now = self.now();
         let mut quiet = !self.begun && !stop_when_accepted && self.observer.is_none();
-        let mut action = if self.begun { Action::Wait } else { self.machine.step(Event::Begin, self.now()) };
+        let begin = if self.begun { Action::Wait } else { self.machine.step(Event::Begin, now) };
         self.begun = true;
+        if let Some(rest) = self.take_up(begin, stop_when_accepted, now) {
+            return rest;
+        }
+        let mut armed = if quiet { self.machine.wake_at().min(now + QUIET) } else { self.machine.wake_at() };
+        let mut timer = std::pin::pin!(tokio::time::sleep(armed.since(now)));
+        let mailbox = Arc::clone(&self.mailbox);
         loop {
-            match action {
-                Action::Finish(verdict) => return Rest::Finished(verdict),
-                Action::Wait => {}
-                other => self.operation = Some(self.operation(other)),
-            }
-            if self.machine.is_accepted() {
-                self.tell_accepted();
-            }
-            if stop_when_accepted && self.machine.is_accepted() {
-                return Rest::Accepted;
-            }
-            let wake_at = self.machine.wake_at();
-            // The timer is only ever moved forward in time when it has run out: most calls end long before.
-            if quiet || wake_at < armed {
-                let now = self.now();
-                armed = if quiet { wake_at.min(now + QUIET) } else { wake_at };
-                timer.as_mut().reset(tokio::time::Instant::now() + armed.since(now));
-            }
-            let mailbox = Arc::clone(&self.mailbox);
             let event = tokio::select! {
                 biased;
-                mail = mailbox.next() => self.read_mail(mail),
+                mail = mailbox.next() => {
+                    now = self.now();
+                    self.read_mail(mail, now)
+                }
                 done = async { self.operation.as_mut().expect("checked").await },
                     if self.operation.is_some() && !quiet =>
                 {
+                    now = self.now();
                     self.operation = None;
-                    Some(self.done(done))
+                    Some(self.done(done, now))
                 }
                 () = &mut timer => {
+                    now = self.now();
                     armed = Moment::FAR;
-                    (self.now() >= wake_at).then_some(Event::Due)
+                    (now >= self.machine.wake_at()).then_some(Event::Due)
                 }
             };
             quiet = false;
-            action = event.map_or(Action::Wait, |event| self.machine.step(event, self.client.broker.now()));
+            let action = event.map_or(Action::Wait, |event| self.machine.step(event, now));
+            if let Some(rest) = self.take_up(action, stop_when_accepted, now) {
+                return rest;
+            }
+            // The timer is only ever moved forward in time when it has run out: most calls end long before.
+            if self.machine.wake_at() < armed {
+                armed = self.machine.wake_at();
+                timer.as_mut().reset(tokio::time::Instant::now() + armed.since(now));
+            }
         }
+    }
+
+    /// Does what the machine asks for; where there is nothing left to wait for, says so.
+    fn take_up(&mut self, action: Action, stop_when_accepted: bool, now: Moment) -> Option<Rest> {
+        match action {
+            Action::Finish(verdict) => return Some(Rest::Finished(verdict)),
+            Action::Wait => {}
+            other => self.operation = Some(self.operation(other, now)),
+        }
+        if !self.machine.is_accepted() {
+            return None;
+        }
+        self.tell_accepted();
+        stop_when_accepted.then_some(Rest::Accepted)
     }
 
     fn tell_accepted(&mut self) {
@@ -266,12 +282,12 @@ impl Drive {
         }
     }
 
-    fn done(&mut self, done: Done) -> Event {
+    fn done(&mut self, done: Done, now: Moment) -> Event {
         if let Some(text) = done.text {
             self.text = text;
         }
         match done.record {
-            Some(record) => match self.see(&record) {
+            Some(record) => match self.see(&record, now) {
                 Some(seen) => Event::Read(Ok(Some(seen))),
                 None => Event::Read(Err(())),
             },
@@ -279,10 +295,10 @@ impl Drive {
         }
     }
 
-    fn read_mail(&mut self, mail: Mail) -> Option<Event> {
+    fn read_mail(&mut self, mail: Mail, now: Moment) -> Option<Event> {
         match mail {
             Mail::Record(message) if self.is_genuine(&message) => {
-                self.see(&message.payload).map(Event::Pushed)
+                self.see(&message.payload, now).map(Event::Pushed)
             }
             Mail::Record(_) => None,
             Mail::Signal { kind: SignalKind::Stored, .. } => Some(Event::StoredBefore),
@@ -321,10 +337,10 @@ impl Drive {
     }
 
     /// Takes note of a record; nothing if it is none, or of another method.
-    fn see(&mut self, payload: &Bytes) -> Option<Seen> {
+    fn see(&mut self, payload: &Bytes, now: Moment) -> Option<Seen> {
         let route = &self.target.route;
         let record = Record::decode(payload).filter(|record| record.method == route.method.as_str())?;
-        route.observe(record.stored, self.now());
+        route.observe(record.stored, now);
         let seen = Seen { kind: record.kind, hash: record.hash, attempt: record.attempt };
         if seen.kind == Kind::Outcome {
             let attempt = record.attempt;
@@ -342,13 +358,13 @@ impl Drive {
         Some(seen)
     }
 
-    fn operation(&mut self, action: Action) -> Operation {
+    fn operation(&mut self, action: Action, now: Moment) -> Operation {
+        if let Action::Publish { resend, with_message_id, after } = action {
+            return self.publish(resend, with_message_id, after, now);
+        }
         let broker = self.client.broker.clone();
         let target = self.target.clone();
         match action {
-            Action::Publish { resend, with_message_id, after } => {
-                self.publish(resend, with_message_id, after)
-            }
             Action::Read { after } => Box::pin(async move {
                 tokio::time::sleep(after).await;
                 read(&broker, &target).await
@@ -359,36 +375,35 @@ impl Drive {
             Action::AskWorkers => {
                 Box::pin(async move { Event::Asked(ask_workers(&broker, &target).await).into() })
             }
-            Action::Wait | Action::Finish(_) => Box::pin(std::future::pending()),
+            Action::Publish { .. } | Action::Wait | Action::Finish(_) => Box::pin(std::future::pending()),
         }
     }
 
-    fn publish(&mut self, resend: bool, with_message_id: bool, after: Duration) -> Operation {
+    fn publish(&mut self, resend: bool, with_message_id: bool, after: Duration, now: Moment) -> Operation {
         let Some((envelope, body)) = &self.request else {
             // Attached calls are accepted from the start and never publish.
             return Box::pin(std::future::pending());
         };
         let mut envelope = envelope.clone();
         let body = body.clone();
-        let now = self.now();
         envelope.left = Some(self.deadline.since(now + after));
         envelope.resend = resend;
         let Target { route, id, .. } = &self.target;
         envelope.sent = route.server_now(now);
         let mut headers = envelope.encode_onto(route.template.clone());
         if with_message_id {
-            headers = headers.with(header::MESSAGE_ID, route.message_id(id));
+            headers = headers.with_own(header::MESSAGE_ID, route.message_id(id));
         }
         let message = Outgoing::new(route.request(id), body).headers(headers);
         self.sent += 1;
         let number = self.sent;
         self.tell(&CallEvent::Sent { number });
-        let broker = self.client.broker.clone();
         if after.is_zero() {
             // Sent now; the answer may be left unread for a while.
-            let answer = api::store(&broker, message, PUBLISH_WITHIN);
+            let answer = api::store(&self.client.broker, message, PUBLISH_WITHIN);
             return Box::pin(async move { answered(answer.await) });
         }
+        let broker = self.client.broker.clone();
         Box::pin(async move {
             tokio::time::sleep(after).await;
             answered(api::store(&broker, message, PUBLISH_WITHIN).await)

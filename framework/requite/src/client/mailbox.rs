@@ -71,6 +71,15 @@ impl Mailbox {
     }
 }
 
+/// Where the mail of one call goes.
+#[derive(Debug)]
+pub(super) enum Address {
+    /// By the number in an id of this client instance.
+    Own(u64),
+    /// By `<service>.<id>`.
+    Other(Box<str>),
+}
+
 /// The mailboxes of all pending calls.
 pub(super) struct Pending {
     instance: Instance,
@@ -90,26 +99,33 @@ impl Pending {
         id.strip_prefix(self.instance.as_str())?.strip_prefix('.')?.parse().ok()
     }
 
-    pub(super) fn add(&self, service: &str, id: &str) -> Arc<Mailbox> {
+    /// Where the mail of this id goes.
+    pub(super) fn address(&self, service: &str, id: &str) -> Address {
+        self.own_number(id).map_or_else(|| Address::Other(key(service, id)), Address::Own)
+    }
+
+    pub(super) fn add(&self, address: &Address) -> Arc<Mailbox> {
         let mailbox = Arc::new(Mailbox::default());
-        match self.own_number(id) {
-            Some(number) => drop(self.own().insert(number, Arc::clone(&mailbox))),
-            None => self.others().entry(key(service, id)).or_default().push(Arc::clone(&mailbox)),
+        match address {
+            Address::Own(number) => drop(self.own().insert(*number, Arc::clone(&mailbox))),
+            Address::Other(key) => {
+                self.others().entry(key.clone()).or_default().push(Arc::clone(&mailbox));
+            }
         }
         mailbox
     }
 
-    pub(super) fn remove(&self, service: &str, id: &str, mailbox: &Arc<Mailbox>) {
-        if let Some(number) = self.own_number(id) {
-            self.own().remove(&number);
-            return;
-        }
-        let mut others = self.others();
-        let key = key(service, id);
-        if let Some(of_key) = others.get_mut(&key) {
-            of_key.retain(|it| !Arc::ptr_eq(it, mailbox));
-            if of_key.is_empty() {
-                others.remove(&key);
+    pub(super) fn remove(&self, address: &Address, mailbox: &Arc<Mailbox>) {
+        match address {
+            Address::Own(number) => drop(self.own().remove(number)),
+            Address::Other(key) => {
+                let mut others = self.others();
+                if let Some(of_key) = others.get_mut(key) {
+                    of_key.retain(|it| !Arc::ptr_eq(it, mailbox));
+                    if of_key.is_empty() {
+                        others.remove(key);
+                    }
+                }
             }
         }
     }

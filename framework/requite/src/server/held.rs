@@ -47,6 +47,8 @@ pub(crate) struct Held {
     pub(crate) envelope: Envelope,
     pub(crate) arrived: Moment,
     machine: Mutex<Attempt>,
+    /// When the attempt was last fed.
+    fed: AtomicU64,
     /// The moment from which the lease counts; the rest of [`Lease`] is the method's.
     lease_from: AtomicU64,
     /// When the handler started, 0 before.
@@ -99,6 +101,7 @@ impl Held {
             envelope: arrival.envelope,
             arrived: arrival.arrived,
             machine: Mutex::new(machine),
+            fed: AtomicU64::new(arrival.arrived.0),
             lease_from: AtomicU64::new(arrival.pulled.0),
             started: AtomicU64::new(0),
             produced: Mutex::new(None),
@@ -128,6 +131,7 @@ impl Held {
     /// Feeds the attempt, after a look at the clock: under a lost lease nothing but the loss counts.
     pub(crate) fn step(&self, event: Event) -> Action {
         let now = self.now();
+        self.fed.store(now.0, Ordering::Relaxed);
         let mut machine = self.machine.lock().expect("the attempt does not panic");
         let event = if self.lease().state(now) == LeaseState::Lost { Event::Lost } else { event };
         if event == Event::Lost && !machine.is_over() {
@@ -139,6 +143,11 @@ impl Held {
             self.release();
         }
         action
+    }
+
+    /// When the attempt was last fed: what it asked for then needs no other look at the clock.
+    pub(crate) fn fed(&self) -> Moment {
+        Moment(self.fed.load(Ordering::Relaxed))
     }
 
     /// Reads the attempt.
@@ -177,7 +186,7 @@ impl Held {
 
     /// The handler's time begins, with the decoding of its request.
     pub(crate) fn handler_started(&self) {
-        self.started.store(self.now().0, Ordering::Release);
+        self.started.store(self.fed().0, Ordering::Release);
     }
 
     /// The request is decoded and the handler's own code runs.

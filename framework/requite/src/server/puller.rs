@@ -317,8 +317,8 @@ impl Puller {
         let machine = Attempt::new(method.new_attempt_id(), delivery, terms);
         let held =
             Arc::new(Held::new(Arc::clone(method), self.broker.clone(), arrival, body.clone(), machine));
-        self.keeper.register(&held);
-        self.tasks.spawn(worker::attend(held, body, self.keeper.clone(), prove));
+        let ticket = self.keeper.register(&held);
+        self.tasks.spawn(worker::attend(held, body, self.keeper.clone(), ticket, prove));
     }
 
     fn delivery(&self, arrival: &Arrival, count: u64, binding: Option<&Binding>, now: Moment) -> Delivery {
@@ -342,7 +342,7 @@ impl Puller {
 
     fn ack_unseen(&self, ack: Subject, expires: Moment) {
         let broker = self.broker.clone();
-        self.tasks.spawn(async move { settle::send_ack(&ack, expires, &broker).await });
+        self.tasks.spawn(async move { settle::send_ack(&ack, broker.now(), expires, &broker).await });
     }
 
     /// What no caller of ours wrote: kept for people, acked, and no record is written under an id it may have made up.
@@ -376,7 +376,7 @@ impl Puller {
                 .await
                 {
                     count(&counters.dead_letters);
-                    return settle::send_ack(&ack, expires, &broker).await;
+                    return settle::send_ack(&ack, broker.now(), expires, &broker).await;
                 }
                 tokio::time::sleep(BIND_AGAIN).await;
             }

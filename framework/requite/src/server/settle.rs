@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     broker::{
-        AnyBroker, Broker, Headers, Outgoing, SendError,
+        AnyBroker, Broker, Headers, Outgoing, SendError, Subject,
         api::{self, StoreAnswer},
     },
     protocol::{
@@ -139,7 +139,7 @@ async fn read_record(held: &Held, after: Duration, via: &AnyBroker) -> Result<Op
 
 async fn write_record(held: &Held, write: Write, via: &AnyBroker) -> Written {
     let message = record_message(held, write);
-    let left = held.lease().end().since(held.now());
+    let left = held.lease().end().since(held.fed());
     let answer = api::store(via, message, answer_within(held).min(left)).await;
     let counters = &held.method.service.counters;
     match answer {
@@ -312,14 +312,15 @@ async fn ack(held: &Held, tell: bool, via: &AnyBroker) {
     } else {
         count(&held.method.service.counters.outcomes);
     }
-    send_ack(&held.ack, held.lease().end(), via).await;
+    let now = if tell { held.now() } else { held.fed() };
+    send_ack(&held.ack, now, held.lease().end(), via).await;
 }
 
 /// Acks, unless the lease is over or the connection down: a late ack would remove the request under another worker.
-pub(crate) async fn send_ack(subject: &str, expires: Moment, via: &AnyBroker) {
-    if via.now() < expires && via.is_connected() {
+pub(crate) async fn send_ack(subject: &Subject, now: Moment, expires: Moment, via: &AnyBroker) {
+    if now < expires && via.is_connected() {
         // An ack that does not arrive costs a redelivery, which finds the outcome.
-        let _ = via.publish(Outgoing::new(subject.to_owned(), Bytes::from_static(b"+ACK"))).await;
+        let _ = via.publish(Outgoing::new(subject.clone(), Bytes::from_static(b"+ACK"))).await;
     }
 }
 

@@ -8,7 +8,7 @@ use tracing::Instrument;
 
 use super::{
     held::{Held, Stop},
-    keeper::Keeper,
+    keeper::{Keeper, Ticket},
     settle::{self, Next},
 };
 use crate::{
@@ -23,19 +23,21 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
 /// Sees a delivery through to its end, or to where the keeper has the next word.
-pub(crate) async fn attend(held: Arc<Held>, body: Bytes, keeper: Keeper, prove: bool) {
+pub(crate) async fn attend(held: Arc<Held>, body: Bytes, keeper: Keeper, ticket: Ticket, prove: bool) {
     if prove {
         // The server may count this lease from the time of publishing: nothing starts before a heartbeat is confirmed.
         keeper.prove(&held);
         Box::pin(held.proven()).await;
     }
     let action = held.step(Event::Begin);
-    if settle::drive(&held, action, &keeper, &held.broker).await != Next::Start {
-        return;
-    }
-    if let Some(ending) = run(&held, body).await {
+    if settle::drive(&held, action, &keeper, &held.broker).await == Next::Start
+        && let Some(ending) = run(&held, body).await
+    {
         let action = held.step(Event::Ended(ending));
         settle::drive(&held, action, &keeper, &held.broker).await;
+    }
+    if held.is_over() {
+        keeper.forget(ticket);
     }
 }
 
@@ -60,15 +62,19 @@ async fn run(held: &Arc<Held>, body: Bytes) -> Option<Ending> {
         AssertUnwindSafe(async { method.handler.run(context, held.envelope.content_type, body).await })
             .catch_unwind()
             .instrument(span);
-    let produced = tokio::select! {
-        biased;
-        done = tokio::time::timeout(method.options.max_run, running) => done,
-        () = held.stopped() => return (held.stopping() == Stop::HandOver).then_some(Ending::HandedOver),
+    // Most handlers are done before they have to wait, and need no timer.
+    let max_run = async {
+        let ran = held.started().map_or(Duration::ZERO, |at| held.now().since(at));
+        tokio::time::sleep(method.options.max_run.saturating_sub(ran)).await;
     };
-    let (ending, produced) = match produced {
-        Err(_) => (Ending::TimedOut, None),
-        Ok(Err(panic)) => (Ending::Panicked, Some(Produced::Unencodable(panic_text(&*panic)))),
-        Ok(Ok(produced)) => (ending(held, &produced), Some(produced)),
+    let (ending, produced) = tokio::select! {
+        biased;
+        done = running => match done {
+            Err(panic) => (Ending::Panicked, Some(Produced::Unencodable(panic_text(&*panic)))),
+            Ok(produced) => (ending(held, &produced), Some(produced)),
+        },
+        () = held.stopped() => return (held.stopping() == Stop::HandOver).then_some(Ending::HandedOver),
+        () = max_run => (Ending::TimedOut, None),
     };
     *held.produced.lock().expect("nobody panics with the result in hand") = produced;
     Some(ending)

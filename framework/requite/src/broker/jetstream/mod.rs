@@ -125,7 +125,7 @@ impl Connection {
         self.check_size(&message)?;
         let Outgoing { subject, reply, headers, payload } = message;
         let (reply, headers) = (reply.map(Subject::from), headers.into_nats());
-        self.0.outbox.publish(OutboundMessage { subject: subject.into(), payload, reply, headers })
+        self.0.outbox.publish(OutboundMessage { subject, payload, reply, headers })
     }
 }
 

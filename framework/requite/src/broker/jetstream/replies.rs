@@ -11,18 +11,20 @@ use std::{
 
 use async_nats::{Message, Subscriber};
 use futures_util::StreamExt;
-use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
+use tokio::{sync::oneshot, task::AbortHandle};
 
 use crate::numbered::Numbered;
 
-/// Between two looks for what is not answered any more: the exactness of a request's time limit.
-const LOOK: Duration = Duration::from_millis(50);
+/// Looks for what is not answered any more: the exactness of a request's time limit.
+const LOOKS_PER_SECOND: u32 = 20;
 
 /// Requests that wait for their answers.
 #[derive(Debug)]
 pub(super) struct Replies {
     prefix: String,
     next: AtomicU64,
+    /// How often was looked for what is not answered: the clock of time limits, which costs a request nothing to read.
+    looks: AtomicU64,
     /// Requests below this number were handed over before the connection was last lost.
     lost_below: AtomicU64,
     /// Requests below this number are not waited for any more.
@@ -35,7 +37,8 @@ type Waiting = Numbered<Entry>;
 #[derive(Debug)]
 struct Entry {
     answer: oneshot::Sender<Message>,
-    until: Instant,
+    /// The look at which it is given up.
+    until: u64,
 }
 
 /// A request that waits; forgotten when dropped.
@@ -43,6 +46,8 @@ pub(super) struct Pending {
     replies: Arc<Replies>,
     number: u64,
     answer: oneshot::Receiver<Message>,
+    /// Whoever answered has taken it off the list.
+    ended: bool,
 }
 
 impl Replies {
@@ -53,6 +58,7 @@ impl Replies {
         let replies = Arc::new(Self {
             prefix,
             next: AtomicU64::new(0),
+            looks: AtomicU64::new(0),
             lost_below: AtomicU64::new(0),
             ended_below: AtomicU64::new(0),
             waiting: Mutex::default(),
@@ -66,9 +72,10 @@ impl Replies {
     pub(super) fn expect(self: &Arc<Self>, within: Duration) -> (Pending, String) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (answer, receiver) = oneshot::channel();
-        let entry = Entry { answer, until: Instant::now() + within };
+        let entry = Entry { answer, until: self.looks.load(Ordering::Relaxed).saturating_add(looks(within)) };
         self.waiting.lock().expect("nobody panics with the replies in hand").insert(number, entry);
-        (Pending { replies: Arc::clone(self), number, answer: receiver }, numbered(&self.prefix, number))
+        let pending = Pending { replies: Arc::clone(self), number, answer: receiver, ended: false };
+        (pending, numbered(&self.prefix, number))
     }
 
     /// The connection is lost, and with it the answers to what was asked on it.
@@ -95,14 +102,24 @@ impl Replies {
 impl Pending {
     /// The answer, or nothing if it took too long or went down with the connection.
     pub(super) async fn answer(mut self) -> Option<Message> {
-        (&mut self.answer).await.ok()
+        let answer = (&mut self.answer).await.ok();
+        self.ended = true;
+        answer
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.replies.take(self.number);
+        if !self.ended {
+            self.replies.take(self.number);
+        }
     }
+}
+
+/// How many looks there are within a time; the next one may come at once, so one more than fit.
+fn looks(within: Duration) -> u64 {
+    let part = within.subsec_nanos() / (1_000_000_000 / LOOKS_PER_SECOND);
+    within.as_secs().saturating_mul(u64::from(LOOKS_PER_SECOND)).saturating_add(u64::from(part) + 2)
 }
 
 /// One allocation for prefix and number together.
@@ -129,16 +146,33 @@ async fn hear(replies: Weak<Replies>, mut answers: Subscriber) {
 
 async fn give_up(replies: Weak<Replies>) {
     loop {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(Duration::from_secs(1) / LOOKS_PER_SECOND).await;
         let Some(replies) = replies.upgrade() else {
             return;
         };
-        let (now, ended_below) = (Instant::now(), replies.ended_below.load(Ordering::Acquire));
+        let look = replies.looks.fetch_add(1, Ordering::Relaxed) + 1;
+        let ended_below = replies.ended_below.load(Ordering::Acquire);
         // Dropping an entry is the answer "none in time".
         replies
             .waiting
             .lock()
             .expect("nobody panics with the replies in hand")
-            .retain(|number, entry| now < entry.until && *number >= ended_below);
+            .retain(|number, entry| look < entry.until && *number >= ended_below);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_limit_is_never_cut_short() {
+        let look = Duration::from_secs(1) / LOOKS_PER_SECOND;
+        for within in [Duration::ZERO, Duration::from_millis(1), look, look * 3 / 2, Duration::from_secs(4)] {
+            // The first look may come at once.
+            let least = look * u32::try_from(looks(within) - 1).unwrap();
+            assert!((within..=within + look).contains(&least), "{within:?}: {least:?}");
+        }
+        assert_eq!(looks(Duration::MAX), u64::MAX);
     }
 }

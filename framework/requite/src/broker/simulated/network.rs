@@ -300,7 +300,7 @@ impl Network {
         if epoch.is_some_and(|epoch| epoch != link.epoch) {
             let subject = match &due {
                 Due::Arrive { frame: Frame::Publish(message), .. } => message.subject.clone(),
-                Due::Deliver { message, .. } => message.subject.to_string(),
+                Due::Deliver { message, .. } => message.subject.clone(),
                 _ => return None,
             };
             self.note(now, id, Seen::Lost, &subject);

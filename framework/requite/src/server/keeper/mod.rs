@@ -2,7 +2,7 @@
 //! thread and the heartbeats go on.
 
 use std::{
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -27,12 +27,26 @@ pub(crate) struct Keeper {
 }
 
 struct Shared {
-    /// Deliveries that the keeper has not looked at yet. Weak, because most handlers are short: what is over before the
-    /// keeper looks is gone, and so are the buffers that its message was part of.
-    intake: Mutex<Vec<Weak<Held>>>,
+    intake: Mutex<Intake>,
     /// Woken when the intake was empty and is not any more.
     arrived: Notify,
     orders: mpsc::UnboundedSender<Order>,
+}
+
+/// Deliveries that the keeper has not looked at yet. Most handlers are short: what is over before the keeper looks is
+/// taken out again, so that its memory, and the buffers that its message was part of, are free for the next ones.
+#[derive(Default)]
+struct Intake {
+    /// How often the keeper has looked.
+    looks: u64,
+    arrived: Vec<Option<Arc<Held>>>,
+}
+
+/// Where a delivery waits for the keeper's next look.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
+    look: u64,
+    place: usize,
 }
 
 /// What the keeper is asked to do.
@@ -99,21 +113,34 @@ impl Keeper {
     }
 
     /// Takes note of a delivery: from now on it is watched, beaten for and, if it comes to that, lost in time.
-    pub(crate) fn register(&self, held: &Arc<Held>) {
-        let mut intake = self.shared.intake.lock().expect("nobody panics with the intake in hand");
-        let first = intake.is_empty();
-        intake.push(Arc::downgrade(held));
+    pub(crate) fn register(&self, held: &Arc<Held>) -> Ticket {
+        let mut intake = self.intake();
+        let ticket = Ticket { look: intake.looks, place: intake.arrived.len() };
+        intake.arrived.push(Some(Arc::clone(held)));
         drop(intake);
-        if first {
+        if ticket.place == 0 {
             self.shared.arrived.notify_one();
         }
+        ticket
+    }
+
+    /// A delivery is over. Where the keeper has looked at it since, it finds that out by itself.
+    pub(crate) fn forget(&self, ticket: Ticket) {
+        let mut intake = self.intake();
+        let held = if intake.looks == ticket.look { intake.arrived[ticket.place].take() } else { None };
+        drop(intake);
+        drop(held);
     }
 
     /// What arrived since the last time and is not over.
     fn taken_in(&self) -> impl Iterator<Item = Arc<Held>> {
-        let arrived =
-            std::mem::take(&mut *self.shared.intake.lock().expect("nobody panics with the intake in hand"));
-        arrived.into_iter().filter_map(|held| held.upgrade())
+        let mut intake = self.intake();
+        intake.looks += 1;
+        std::mem::take(&mut intake.arrived).into_iter().flatten()
+    }
+
+    fn intake(&self) -> MutexGuard<'_, Intake> {
+        self.shared.intake.lock().expect("nobody panics with the intake in hand")
     }
 
     pub(crate) fn prove(&self, held: &Arc<Held>) {

@@ -8,7 +8,7 @@ async fn one_connection_keeps_its_order() {
     simulation.latency("worker", 5 * SECOND, 5 * SECOND);
     let mut heard = connection.subscribe("a".into()).await.unwrap();
     for number in 0..50u8 {
-        connection.publish(Outgoing::new("a".into(), vec![number])).await.unwrap();
+        connection.publish(Outgoing::new("a", vec![number])).await.unwrap();
     }
     for number in 0..50u8 {
         assert_eq!(heard.next().await.unwrap().payload, [number][..]);
@@ -44,12 +44,12 @@ async fn publishes_of_a_broken_connection_arrive_later_and_messages_to_it_are_lo
     sleep(SECOND).await;
     simulation.disconnect("worker", 5 * SECOND);
     assert!(!worker.is_connected() && other.is_connected());
-    worker.publish(Outgoing::new("b".into(), "late")).await.unwrap();
-    other.publish(Outgoing::new("a".into(), "lost")).await.unwrap();
-    assert_eq!(worker.request(Outgoing::new("c".into(), ""), SECOND).await.unwrap_err(), SendError::TimedOut);
+    worker.publish(Outgoing::new("b", "late")).await.unwrap();
+    other.publish(Outgoing::new("a", "lost")).await.unwrap();
+    assert_eq!(worker.request(Outgoing::new("c", ""), SECOND).await.unwrap_err(), SendError::TimedOut);
     assert!(timeout(SECOND, theirs.next()).await.is_err());
     assert_eq!(theirs.next().await.unwrap().payload, "late");
-    other.publish(Outgoing::new("a".into(), "heard")).await.unwrap();
+    other.publish(Outgoing::new("a", "heard")).await.unwrap();
     assert_eq!(mine.next().await.unwrap().payload, "heard");
     assert_eq!(events.recv().await.unwrap(), Event::Disconnected);
     assert_eq!(events.recv().await.unwrap(), Event::Reconnected);
@@ -99,7 +99,7 @@ async fn a_frozen_connection_gets_everything_at_its_thaw() {
     sleep(SECOND).await;
     simulation.freeze("worker");
     for payload in ["1", "2"] {
-        other.publish(Outgoing::new("a".into(), payload)).await.unwrap();
+        other.publish(Outgoing::new("a", payload)).await.unwrap();
     }
     assert!(timeout(60 * SECOND, heard.next()).await.is_err());
     assert!(worker.is_connected());
@@ -142,7 +142,7 @@ async fn connections_end_when_closed_or_dropped_and_none_opens_while_the_server_
     let mut heard = again.subscribe("a".into()).await.unwrap();
     simulation.close("again");
     assert!(heard.next().await.is_none());
-    assert_eq!(again.publish(Outgoing::new("a".into(), Bytes::new())).await, Err(SendError::Closed));
+    assert_eq!(again.publish(Outgoing::new("a", Bytes::new())).await, Err(SendError::Closed));
     simulation.kill(Duration::ZERO, SECOND);
     assert!(connection.connect_again("early").await.is_err());
     sleep(2 * SECOND).await;
@@ -175,7 +175,7 @@ async fn what_passed_is_on_the_log_with_its_time() {
     simulation.default_latency(SECOND, Duration::ZERO);
     let connection = simulation.connect("slow").unwrap();
     let (began, mut events) = (simulation.server_time(), connection.events());
-    connection.publish(Outgoing::new("a".into(), "")).await.unwrap();
+    connection.publish(Outgoing::new("a", "")).await.unwrap();
     sleep(2 * SECOND).await;
     let log = simulation.log();
     let published = log.iter().find(|it| it.subject == "a").unwrap();

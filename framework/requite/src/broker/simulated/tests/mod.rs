@@ -50,12 +50,12 @@ async fn served(seed: u64) -> (Simulation, Connection) {
 }
 
 async fn store(connection: &Connection, subject: &str) -> StoreAnswer {
-    api::store(connection, Outgoing::new(subject.into(), "body"), SECOND).await
+    api::store(connection, Outgoing::new(subject, "body"), SECOND).await
 }
 
 async fn store_with_id(connection: &Connection, subject: &str) -> StoreAnswer {
     let headers = Headers::default().with(header::MESSAGE_ID, subject);
-    api::store(connection, Outgoing::new(subject.into(), "body").headers(headers), SECOND).await
+    api::store(connection, Outgoing::new(subject, "body").headers(headers), SECOND).await
 }
 
 /// One pull that stays open for a minute.

@@ -6,13 +6,13 @@ use super::*;
 async fn a_publish_is_heard_and_one_nobody_takes_has_no_responders() {
     let (_simulation, connection) = served(1).await;
     let mut heard = connection.subscribe("a.>".into()).await.unwrap();
-    connection.publish(Outgoing::new("a.b".into(), "1")).await.unwrap();
+    connection.publish(Outgoing::new("a.b", "1")).await.unwrap();
     assert_eq!(heard.next().await.unwrap().payload, "1");
-    let nobody = connection.request(Outgoing::new("b".into(), ""), SECOND).await;
+    let nobody = connection.request(Outgoing::new("b", ""), SECOND).await;
     assert_eq!(nobody.unwrap_err(), SendError::NoResponders);
-    let silent = connection.request(Outgoing::new("a.c".into(), ""), SECOND).await;
+    let silent = connection.request(Outgoing::new("a.c", ""), SECOND).await;
     assert_eq!(silent.unwrap_err(), SendError::TimedOut);
-    let large = Outgoing::new("a".into(), vec![0; MAX_PAYLOAD + 1]);
+    let large = Outgoing::new("a", vec![0; MAX_PAYLOAD + 1]);
     assert!(matches!(connection.publish(large).await, Err(SendError::TooLarge { .. })));
 }
 
@@ -23,7 +23,7 @@ async fn a_rejected_publish_is_heard_but_not_republished() {
     let mut pushed = connection.subscribe("in.*".into()).await.unwrap();
     let first = |payload| {
         let headers = Headers::default().with(header::EXPECTED_LAST, "0");
-        Outgoing::new("put.secret.out.a".into(), payload).headers(headers)
+        Outgoing::new("put.secret.out.a", payload).headers(headers)
     };
     assert_eq!(api::store(&connection, first("won"), SECOND).await, StoreAnswer::Stored(1));
     assert_eq!(api::store(&connection, first("lost"), SECOND).await, StoreAnswer::WrongLast);
@@ -102,7 +102,7 @@ async fn redeliveries_come_before_new_messages_and_pulls_are_served_in_turn() {
 async fn an_expired_record_is_gone() {
     let (simulation, connection) = served(9).await;
     let headers = Headers::default().with(header::TTL, "120");
-    let record = Outgoing::new("put.secret.out.a".into(), "x").headers(headers);
+    let record = Outgoing::new("put.secret.out.a", "x").headers(headers);
     assert_eq!(api::store(&connection, record, SECOND).await, StoreAnswer::Stored(1));
     sleep(119 * SECOND).await;
     assert_eq!(simulation.stored("R").len(), 1);
@@ -155,7 +155,7 @@ async fn a_heartbeat_after_the_delivery_repairs_that_up_to_a_second() {
 #[tokio::test(start_paused = true)]
 async fn a_reply_of_the_server_can_be_aimed_at_a_stream() {
     let (simulation, connection) = served(21).await;
-    let reflected = Outgoing { reply: Some("put.secret.out.b".into()), ..Outgoing::new("q.a".into(), "x") };
+    let reflected = Outgoing { reply: Some("put.secret.out.b".into()), ..Outgoing::new("q.a", "x") };
     connection.publish(reflected).await.unwrap();
     sleep(SECOND).await;
     assert!(simulation.stored("R")[0].payload.starts_with(b"{\"seq\":1"));
@@ -165,7 +165,7 @@ async fn a_reply_of_the_server_can_be_aimed_at_a_stream() {
 async fn open_pulls_end_with_their_consumer() {
     let (_simulation, connection) = served(24).await;
     let mut open = pull(&connection, 1).await;
-    let delete = Outgoing::new("$JS.API.CONSUMER.DELETE.Q.m".into(), "");
+    let delete = Outgoing::new("$JS.API.CONSUMER.DELETE.Q.m", "");
     connection.request(delete, SECOND).await.unwrap();
     let end = open.next().await.unwrap();
     assert_eq!((end.status, end.description.as_deref()), (Some(409), Some("Consumer Deleted")));
