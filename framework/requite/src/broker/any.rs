@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::Either;
 use tokio::sync::broadcast;
 
-use super::{Broker, Event, Message, Outgoing, SendError, ServerFacts, Subscription, jetstream, simulated};
+use super::{Answer, Broker, Event, Message, Outgoing, SendError, ServerFacts, Subscription, jetstream, simulated};
 use crate::protocol::time::Moment;
 
 /// A connection to the real broker or to a simulated one.
@@ -37,7 +37,7 @@ impl Broker for AnyBroker {
         &self,
         message: Outgoing,
         within: Duration,
-    ) -> impl Future<Output = Result<Message, SendError>> + Send + use<> {
+    ) -> impl Future<Output = Result<Answer, SendError>> + Send + use<> {
         match self {
             Self::JetStream(it) => Either::Left(it.request(message, within)),
             Self::Simulated(it) => Either::Right(Box::pin(it.request(message, within))),

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use serde::Deserialize;
 
 use super::{Broker, Outgoing, SendError};
@@ -49,16 +50,14 @@ pub(crate) fn store<B: Broker>(
     message: Outgoing,
     within: Duration,
 ) -> impl Future<Output = StoreAnswer> + Send + use<B> {
-    let answer = broker.request(message, within);
-    async move {
-        match answer.await {
-            Ok(answer) => decode_store(&answer.payload),
-            Err(SendError::NoResponders) => StoreAnswer::NoResponders,
-            Err(SendError::TimedOut) => StoreAnswer::InDoubt,
-            Err(error @ SendError::TooLarge { .. }) => StoreAnswer::TooLarge(error.to_string()),
-            Err(SendError::Closed) => StoreAnswer::Closed,
-        }
-    }
+    // Mapped, not awaited in a block: a block would hold the future twice, as what it captured and as what it awaits.
+    broker.request(message, within).map(|answer| match answer {
+        Ok(answer) => decode_store(&answer.payload),
+        Err(SendError::NoResponders) => StoreAnswer::NoResponders,
+        Err(SendError::TimedOut) => StoreAnswer::InDoubt,
+        Err(error @ SendError::TooLarge { .. }) => StoreAnswer::TooLarge(error.to_string()),
+        Err(SendError::Closed) => StoreAnswer::Closed,
+    })
 }
 
 /// Decodes a publish acknowledgement.
@@ -168,16 +167,16 @@ pub(crate) async fn read_any<B: Broker>(
     broker: &B,
     stream: &str,
     subject: &str,
-) -> Result<Option<super::Message>, ApiFailure> {
+) -> Result<Option<Bytes>, ApiFailure> {
     let answer =
         broker.request(Outgoing::new(api::read_any(stream, subject), Bytes::new()), ANSWER_WITHIN).await?;
     match answer.status {
-        None => Ok(Some(answer)),
+        None => Ok(Some(answer.payload)),
         Some(404) => Ok(None),
         Some(status) => Err(ApiFailure::Api(ApiError {
             code: status,
             err_code: 0,
-            description: answer.description.unwrap_or_default(),
+            description: answer.description,
         })),
     }
 }

@@ -54,6 +54,16 @@ pub(crate) struct Message {
     pub(crate) payload: Bytes,
 }
 
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// A status of the server instead of an answer, such as 404.
+    pub(crate) status: Option<u16>,
+    /// The text of the status; empty where there is none.
+    pub(crate) description: String,
+    pub(crate) payload: Bytes,
+}
+
 /// Why a message did not leave, or its answer did not come.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SendError {
@@ -122,7 +132,7 @@ pub(crate) trait Broker: Clone + Send + Sync + 'static {
         &self,
         message: Outgoing,
         within: Duration,
-    ) -> impl Future<Output = Result<Message, SendError>> + Send + use<Self>;
+    ) -> impl Future<Output = Result<Answer, SendError>> + Send + use<Self>;
 
     /// Hears what is published on `subject` from now on; a publish after this call on the same connection is heard.
     fn subscribe(

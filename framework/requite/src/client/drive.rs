@@ -3,6 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::task::AbortHandle;
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
     ask::{any_worker, ask_streams, ask_workers},
     events::CallEvent,
     listen,
-    mailbox::{Address, Mail, Mailbox},
+    mailbox::{Address, Mail, Mailbox, REMINDED_WITHIN},
     route::Route,
 };
 use crate::{
@@ -34,9 +35,6 @@ use crate::{
 
 /// How long one publish may go unanswered before it is made again under the same id.
 const PUBLISH_WITHIN: Duration = Duration::from_secs(4);
-/// How long a call that nobody watches leaves the acknowledgement of its publish unread. Most outcomes come sooner and
-/// prove the same, and then the call is woken once instead of twice.
-const QUIET: Duration = Duration::from_millis(100);
 
 /// Where a call goes and what it is called.
 #[derive(Clone, Debug)]
@@ -86,10 +84,14 @@ pub(super) struct Drive {
     machine: Caller,
     address: Address,
     mailbox: Arc<Mailbox>,
+    /// Whether the mailbox gets a reminder.
+    reminded: bool,
     /// Subscriptions of a keyed call.
     listeners: Vec<AbortHandle>,
     operation: Option<Operation>,
     begun: bool,
+    /// Whether the acceptance is what is waited for.
+    until_accepted: bool,
     accepted_told: bool,
     /// The last attempt whose start was told.
     started_told: u32,
@@ -128,7 +130,7 @@ impl Drive {
         observer: Option<Observer>,
     ) -> Self {
         let address = client.pending.address(target.route.subjects.service().as_str(), target.id.as_str());
-        let mailbox = client.pending.add(&address);
+        let (mailbox, reminded) = client.pending.add(&address);
         Self {
             client,
             target,
@@ -137,9 +139,11 @@ impl Drive {
             machine,
             address,
             mailbox,
+            reminded,
             listeners: Vec::new(),
             operation: None,
             begun: false,
+            until_accepted: false,
             accepted_told: false,
             started_told: 0,
             sent: 0,
@@ -206,41 +210,48 @@ impl Drive {
     }
 
     /// Goes on until the call is accepted, or ended, or only the latter.
-    pub(super) async fn go(&mut self, stop_when_accepted: bool) -> Rest {
+    pub(super) async fn go(&mut self, until_accepted: bool) -> Rest {
+        self.until_accepted = until_accepted;
         // Read once after every wait: a call is short, and every look at the clock adds to it.
         let mut now = self.now();
-        let mut quiet = !self.begun && !stop_when_accepted && self.observer.is_none();
-        let begin = if self.begun { Action::Wait } else { self.machine.step(Event::Begin, now) };
-        self.begun = true;
-        if let Some(rest) = self.take_up(begin, stop_when_accepted, now) {
+        let begins = !std::mem::replace(&mut self.begun, true);
+        let begin = if begins { self.machine.step(Event::Begin, now) } else { Action::Wait };
+        if let Some(rest) = self.take_up(begin, now) {
             return rest;
         }
-        let mut armed = if quiet { self.machine.wake_at().min(now + QUIET) } else { self.machine.wake_at() };
-        let mut timer = std::pin::pin!(tokio::time::sleep(armed.since(now)));
         let mailbox = Arc::clone(&self.mailbox);
+        // A call that nobody watches leaves the acknowledgement of its publish unread until it is reminded. Most
+        // outcomes come sooner and prove the same, and then the call is woken once instead of twice, without a timer.
+        let watched = until_accepted || self.observer.is_some();
+        if begins && self.reminded && !watched && self.machine.wake_at() >= now + REMINDED_WITHIN {
+            let mail = mailbox.next().await;
+            now = self.now();
+            if let Some(rest) = self.take_in(mail, now) {
+                return rest;
+            }
+        }
+        let mut armed = self.machine.wake_at();
+        let mut timer = std::pin::pin!(tokio::time::sleep(armed.since(now)));
         loop {
-            let event = tokio::select! {
+            let rest = tokio::select! {
                 biased;
                 mail = mailbox.next() => {
                     now = self.now();
-                    self.read_mail(mail, now)
+                    self.take_in(mail, now)
                 }
-                done = async { self.operation.as_mut().expect("checked").await },
-                    if self.operation.is_some() && !quiet =>
-                {
+                done = async { self.operation.as_mut().expect("checked").await }, if self.operation.is_some() => {
                     now = self.now();
                     self.operation = None;
-                    Some(self.done(done, now))
+                    let event = self.done(done, now);
+                    self.feed(event, now)
                 }
                 () = &mut timer => {
                     now = self.now();
                     armed = Moment::FAR;
-                    (now >= self.machine.wake_at()).then_some(Event::Due)
+                    if now >= self.machine.wake_at() { self.feed(Event::Due, now) } else { None }
                 }
             };
-            quiet = false;
-            let action = event.map_or(Action::Wait, |event| self.machine.step(event, now));
-            if let Some(rest) = self.take_up(action, stop_when_accepted, now) {
+            if let Some(rest) = rest {
                 return rest;
             }
             // The timer is only ever moved forward in time when it has run out: most calls end long before.
@@ -251,8 +262,18 @@ impl Drive {
         }
     }
 
+    fn take_in(&mut self, mail: Mail, now: Moment) -> Option<Rest> {
+        let event = self.read_mail(mail, now)?;
+        self.feed(event, now)
+    }
+
+    fn feed(&mut self, event: Event, now: Moment) -> Option<Rest> {
+        let action = self.machine.step(event, now);
+        self.take_up(action, now)
+    }
+
     /// Does what the machine asks for; where there is nothing left to wait for, says so.
-    fn take_up(&mut self, action: Action, stop_when_accepted: bool, now: Moment) -> Option<Rest> {
+    fn take_up(&mut self, action: Action, now: Moment) -> Option<Rest> {
         match action {
             Action::Finish(verdict) => return Some(Rest::Finished(verdict)),
             Action::Wait => {}
@@ -262,7 +283,7 @@ impl Drive {
             return None;
         }
         self.tell_accepted();
-        stop_when_accepted.then_some(Rest::Accepted)
+        self.until_accepted.then_some(Rest::Accepted)
     }
 
     fn tell_accepted(&mut self) {
@@ -313,6 +334,7 @@ impl Drive {
                 Some(Event::Alive)
             }
             Mail::Reconnected => Some(Event::Reconnected),
+            Mail::Reminder => None,
             Mail::Denied => {
                 self.text = self.target.route.request(&self.target.id);
                 Some(Event::Denied)
@@ -400,8 +422,7 @@ impl Drive {
         self.tell(&CallEvent::Sent { number });
         if after.is_zero() {
             // Sent now; the answer may be left unread for a while.
-            let answer = api::store(&self.client.broker, message, PUBLISH_WITHIN);
-            return Box::pin(async move { answered(answer.await) });
+            return Box::pin(api::store(&self.client.broker, message, PUBLISH_WITHIN).map(answered));
         }
         let broker = self.client.broker.clone();
         Box::pin(async move {
@@ -433,7 +454,7 @@ fn coarse(answer: StoreAnswer) -> (Answer, Option<String>) {
 
 async fn read(broker: &AnyBroker, target: &Target) -> Done {
     match api::read_any(broker, &target.route.record_stream, &target.route.record(&target.id)).await {
-        Ok(Some(message)) => Done { event: Event::Read(Err(())), record: Some(message.payload), text: None },
+        Ok(Some(record)) => Done { event: Event::Read(Err(())), record: Some(record), text: None },
         Ok(None) => Event::Read(Ok(None)).into(),
         Err(api::ApiFailure::Send(SendError::Closed)) => Event::Closed.into(),
         Err(failure) => {

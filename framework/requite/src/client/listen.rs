@@ -21,10 +21,12 @@ pub(super) async fn start(
     pending: &Arc<Pending>,
 ) -> Result<Vec<AbortHandle>, SendError> {
     let events = tokio::spawn(hear_events(broker.clone(), subjects.clone(), Arc::clone(pending)));
+    let reminders = tokio::spawn(Arc::clone(pending).remind());
     Ok(vec![
         hear(broker, subjects.inboxes(instance), subjects, pending).await?,
         hear(broker, subjects.signals(instance), subjects, pending).await?,
         events.abort_handle(),
+        reminders.abort_handle(),
     ])
 }
 

@@ -4,11 +4,15 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use tokio::sync::Notify;
 
 use crate::{broker::Message, name::Instance, numbered::Numbered, wire::signal::SignalKind};
+
+/// A call that is still pending gets its reminder no later than this after it began.
+pub(super) const REMINDED_WITHIN: Duration = Duration::from_millis(100);
 
 /// Something a pending call must hear of.
 #[derive(Clone, Debug)]
@@ -23,6 +27,8 @@ pub(super) enum Mail {
     Reconnected,
     /// The server refused to take the request.
     Denied,
+    /// The call is pending for longer than most.
+    Reminder,
 }
 
 /// The mail of one call.
@@ -71,6 +77,17 @@ impl Mailbox {
     }
 }
 
+/// Reminders are written. When that ends, however it does, whoever counted on one gets it: a runtime that shuts down
+/// takes this task with it, and calls may wait on another.
+struct Reminding(Arc<Pending>);
+
+impl Drop for Reminding {
+    fn drop(&mut self) {
+        self.0.own().reminded = false;
+        while self.0.write_reminders() {}
+    }
+}
+
 /// Where the mail of one call goes.
 #[derive(Debug)]
 pub(super) enum Address {
@@ -83,15 +100,27 @@ pub(super) enum Address {
 /// The mailboxes of all pending calls.
 pub(super) struct Pending {
     instance: Instance,
-    /// Calls under ids of this client instance, by the number in the id.
-    own: Mutex<Numbered<Arc<Mailbox>>>,
+    own: Mutex<Own>,
+    /// Woken when a reminder has to be written.
+    begun: Notify,
     /// Calls under any other id, by `<service>.<id>`. Several calls of one process may share a key.
     others: Mutex<HashMap<Box<str>, Vec<Arc<Mailbox>>>>,
 }
 
+/// Calls under ids of this client instance, by the number in the id.
+#[derive(Default)]
+struct Own {
+    calls: Numbered<Arc<Mailbox>>,
+    /// Calls that began since the last reminders, and those that began before; most of both are over.
+    begun: Vec<u64>,
+    begun_before: Vec<u64>,
+    /// Whether reminders are written.
+    reminded: bool,
+}
+
 impl Pending {
     pub(super) fn new(instance: Instance) -> Self {
-        Self { instance, own: Mutex::default(), others: Mutex::default() }
+        Self { instance, own: Mutex::default(), begun: Notify::new(), others: Mutex::default() }
     }
 
     /// The number in an id of this client instance.
@@ -104,20 +133,58 @@ impl Pending {
         self.own_number(id).map_or_else(|| Address::Other(key(service, id)), Address::Own)
     }
 
-    pub(super) fn add(&self, address: &Address) -> Arc<Mailbox> {
+    /// A mailbox for a call, and whether it will get a [`Mail::Reminder`] if it is still pending then.
+    pub(super) fn add(&self, address: &Address) -> (Arc<Mailbox>, bool) {
         let mailbox = Arc::new(Mailbox::default());
         match address {
-            Address::Own(number) => drop(self.own().insert(*number, Arc::clone(&mailbox))),
+            Address::Own(number) => {
+                let mut own = self.own();
+                own.calls.insert(*number, Arc::clone(&mailbox));
+                let reminded = own.reminded;
+                if reminded {
+                    own.begun.push(*number);
+                }
+                let first = reminded && own.begun.len() == 1;
+                drop(own);
+                if first {
+                    self.begun.notify_one();
+                }
+                (mailbox, reminded)
+            }
             Address::Other(key) => {
                 self.others().entry(key.clone()).or_default().push(Arc::clone(&mailbox));
+                (mailbox, false)
             }
         }
-        mailbox
+    }
+
+    /// Writes reminders for as long as it is polled: one timer for all calls, most of which are over before they would
+    /// need one.
+    pub(super) async fn remind(self: Arc<Self>) {
+        let reminding = Reminding(self);
+        reminding.0.own().reminded = true;
+        loop {
+            reminding.0.begun.notified().await;
+            while reminding.0.write_reminders() {
+                tokio::time::sleep(REMINDED_WITHIN / 2).await;
+            }
+        }
+    }
+
+    /// Whether there are calls left that may need one.
+    fn write_reminders(&self) -> bool {
+        let mut own = self.own();
+        let begun = std::mem::take(&mut own.begun);
+        let due = std::mem::replace(&mut own.begun_before, begun);
+        for call in due.iter().filter_map(|number| own.calls.get(number)) {
+            call.put(Mail::Reminder);
+        }
+        !own.begun_before.is_empty()
     }
 
     pub(super) fn remove(&self, address: &Address, mailbox: &Arc<Mailbox>) {
         match address {
-            Address::Own(number) => drop(self.own().remove(number)),
+            Address::Own(number) => drop(self.own().calls.remove(number)),
             Address::Other(key) => {
                 let mut others = self.others();
                 if let Some(of_key) = others.get_mut(key) {
@@ -132,7 +199,7 @@ impl Pending {
 
     pub(super) fn deliver(&self, service: &str, id: &str, mail: Mail) {
         if let Some(number) = self.own_number(id) {
-            if let Some(mailbox) = self.own().get(&number) {
+            if let Some(mailbox) = self.own().calls.get(&number) {
                 mailbox.put(mail);
             }
         } else if let Some((last, others)) =
@@ -148,7 +215,7 @@ impl Pending {
     pub(super) fn deliver_to_all(&self, mail: &Mail) {
         // In a steady order: calls that react to one event do so alike in every run of a simulation.
         let own = self.own();
-        let mut steady: Vec<_> = own.iter().collect();
+        let mut steady: Vec<_> = own.calls.iter().collect();
         steady.sort_unstable_by_key(|(number, _)| **number);
         for (_, mailbox) in steady {
             mailbox.put(mail.clone());
@@ -161,7 +228,7 @@ impl Pending {
         }
     }
 
-    fn own(&self) -> MutexGuard<'_, Numbered<Arc<Mailbox>>> {
+    fn own(&self) -> MutexGuard<'_, Own> {
         self.own.lock().expect("nobody panics with the mailboxes in hand")
     }
 

@@ -11,7 +11,7 @@ use async_nats::{ConnectErrorKind, StatusCode, message::OutboundMessage};
 use futures_util::StreamExt;
 use tokio::{sync::broadcast, task::AbortHandle};
 
-use super::{Broker, Event, Message, Outgoing, SendError, ServerFacts, Subscription};
+use super::{Answer, Broker, Event, Message, Outgoing, SendError, ServerFacts, Subscription};
 use crate::{ConnectError, protocol::time::Moment};
 
 pub(crate) mod clock;
@@ -121,7 +121,8 @@ impl Connection {
         Ok(())
     }
 
-    fn send(&self, message: Outgoing) -> Result<(), SendError> {
+    /// Hands a message over, and says whether there is room for the next.
+    fn send(&self, message: Outgoing) -> Result<bool, SendError> {
         self.check_size(&message)?;
         let Outgoing { subject, reply, headers, payload } = message;
         let (reply, headers) = (reply.map(Subject::from), headers.into_nats());
@@ -135,8 +136,9 @@ impl Broker for Connection {
     fn publish(&self, message: Outgoing) -> impl Future<Output = Result<(), SendError>> + Send {
         let sent = self.send(message);
         async move {
-            sent?;
-            self.0.outbox.room().await;
+            if !sent? {
+                Box::pin(self.0.outbox.room()).await;
+            }
             Ok(())
         }
     }
@@ -145,19 +147,22 @@ impl Broker for Connection {
         &self,
         mut message: Outgoing,
         within: Duration,
-    ) -> impl Future<Output = Result<Message, SendError>> + Send + use<> {
-        let (pending, reply) = self.0.replies.expect(within);
+    ) -> impl Future<Output = Result<Answer, SendError>> + Send + use<> {
+        let (mut pending, reply) = self.0.replies.expect(within);
         message.reply = Some(reply);
         let sent = self.send(message);
         let inner = Arc::clone(&self.0);
         async move {
-            sent?;
-            inner.outbox.room().await;
-            let answer = pending.answer().await.ok_or(SendError::TimedOut)?;
-            if answer.status == Some(StatusCode::NO_RESPONDERS) && answer.payload.is_empty() {
+            if !sent? {
+                // Boxed, so that the future of a request that need not wait is small.
+                Box::pin(inner.outbox.room()).await;
+            }
+            // By reference: what is awaited by value is held a second time.
+            let answer = (&mut pending).await.ok_or(SendError::TimedOut)?;
+            if answer.status == Some(StatusCode::NO_RESPONDERS.as_u16()) && answer.payload.is_empty() {
                 return Err(SendError::NoResponders);
             }
-            Ok(from_nats(answer))
+            Ok(answer)
         }
     }
 
@@ -215,10 +220,15 @@ fn from_nats(message: async_nats::Message) -> Message {
         subject: message.subject,
         reply: message.reply,
         headers: Headers::from_nats(message.headers),
-        status: message.status.filter(|it| *it != StatusCode::OK).map(|it| it.as_u16()),
+        status: status(message.status),
         description: message.description,
         payload: message.payload,
     }
+}
+
+/// A status of the server; that of a plain message is none.
+fn status(status: Option<StatusCode>) -> Option<u16> {
+    status.filter(|it| *it != StatusCode::OK).map(|it| it.as_u16())
 }
 
 /// Whether the other side's TLS could not be read or is not trusted: the NATS client reports that as an error of the

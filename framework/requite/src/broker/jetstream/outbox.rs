@@ -65,23 +65,23 @@ impl Outbox {
         }
     }
 
-    /// Hands a message over. Not async, so that no future has to carry it.
+    /// Hands a message over, and says whether there is room for the next. Not async, so that no future has to carry it.
     ///
     /// # Errors
     ///
     /// If the connection is closed for good.
-    pub(super) fn publish(&self, message: OutboundMessage) -> Result<(), SendError> {
+    pub(super) fn publish(&self, message: OutboundMessage) -> Result<bool, SendError> {
         let mut queue = self.shared.lock();
         if queue.ended {
             return Err(SendError::Closed);
         }
         queue.waiting.push(message);
-        let first = queue.waiting.len() == 1;
+        let (first, has_room) = (queue.waiting.len() == 1, queue.has_room());
         drop(queue);
         if first {
             self.shared.filled.notify_one();
         }
-        Ok(())
+        Ok(has_room)
     }
 }
 

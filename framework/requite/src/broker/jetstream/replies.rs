@@ -2,18 +2,21 @@
 //! what takes too long, and on what was asked on a connection that is gone.
 
 use std::{
+    pin::Pin,
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use async_nats::{Message, Subscriber};
-use futures_util::StreamExt;
+use async_nats::Subscriber;
+use futures_util::{FutureExt, StreamExt};
 use tokio::{sync::oneshot, task::AbortHandle};
 
-use crate::numbered::Numbered;
+use super::status;
+use crate::{broker::Answer, numbered::Numbered};
 
 /// Looks for what is not answered any more: the exactness of a request's time limit.
 const LOOKS_PER_SECOND: u32 = 20;
@@ -36,16 +39,17 @@ type Waiting = Numbered<Entry>;
 
 #[derive(Debug)]
 struct Entry {
-    answer: oneshot::Sender<Message>,
+    answer: oneshot::Sender<Answer>,
     /// The look at which it is given up.
     until: u64,
 }
 
-/// A request that waits; forgotten when dropped.
+/// A request that waits: the answer, or nothing if it took too long or went down with the connection. Forgotten when
+/// dropped.
 pub(super) struct Pending {
     replies: Arc<Replies>,
     number: u64,
-    answer: oneshot::Receiver<Message>,
+    answer: oneshot::Receiver<Answer>,
     /// Whoever answered has taken it off the list.
     ended: bool,
 }
@@ -99,12 +103,13 @@ impl Replies {
     }
 }
 
-impl Pending {
-    /// The answer, or nothing if it took too long or went down with the connection.
-    pub(super) async fn answer(mut self) -> Option<Message> {
-        let answer = (&mut self.answer).await.ok();
+impl Future for Pending {
+    type Output = Option<Answer>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Answer>> {
+        let answer = ready!(self.answer.poll_unpin(context)).ok();
         self.ended = true;
-        answer
+        Poll::Ready(answer)
     }
 }
 
@@ -139,8 +144,17 @@ async fn hear(replies: Weak<Replies>, mut answers: Subscriber) {
         let number = message.subject.strip_prefix(&*replies.prefix).and_then(|number| number.parse().ok());
         if let Some(entry) = number.and_then(|number| replies.take(number)) {
             // Fails if nobody waits any more, which nobody misses.
-            let _ = entry.answer.send(message);
+            let _ = entry.answer.send(answer(message));
         }
+    }
+}
+
+/// What of a message is kept until somebody looks at it: as little as can be, because many wait at once.
+fn answer(message: async_nats::Message) -> Answer {
+    Answer {
+        status: status(message.status),
+        description: message.description.unwrap_or_default(),
+        payload: message.payload,
     }
 }
 

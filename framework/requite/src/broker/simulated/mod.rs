@@ -31,7 +31,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Broker, Event, Message, Outgoing, SendError, ServerFacts, Subscription};
+use super::{Answer, Broker, Event, Message, Outgoing, SendError, ServerFacts, Subscription};
 use crate::{ConnectError, protocol::time::Moment};
 
 mod answer;
@@ -201,7 +201,7 @@ impl Broker for Connection {
         &self,
         message: Outgoing,
         within: Duration,
-    ) -> impl Future<Output = Result<Message, SendError>> + Send + use<> {
+    ) -> impl Future<Output = Result<Answer, SendError>> + Send + use<> {
         let asked = self.check(&message).and_then(|()| {
             let asked = self.act(|server, now| server.network.request(self.0.link, message, now));
             let (number, answer) = asked.ok_or(SendError::Closed)?;
@@ -217,7 +217,11 @@ impl Broker for Connection {
                 Ok(Ok(message)) if message.status == Some(503) && message.payload.is_empty() => {
                     Err(SendError::NoResponders)
                 }
-                Ok(Ok(message)) => Ok(message),
+                Ok(Ok(message)) => Ok(Answer {
+                    status: message.status,
+                    description: message.description.unwrap_or_default(),
+                    payload: message.payload,
+                }),
             }
         }
     }

@@ -386,12 +386,6 @@ impl<B: Broker> Player<'_, B> {
         let leader = api::read_leader(self.broker, &stream, &subject).await;
         self.note("leader", leader);
         let any = api::read_any(self.broker, &stream, &subject).await;
-        let any = any.map(|it| {
-            it.map(|it| {
-                let header = |name| it.headers.last(name).map(str::to_owned);
-                (header(header::STREAM), header(header::SUBJECT), header(header::STORED_SEQUENCE), it.payload)
-            })
-        });
         self.note("any", any);
         let pattern = self.one_of(&[self.subjects.any_request(), self.subjects.dead_letters()]);
         self.note("names", api::stream_names(self.broker, &pattern).await);

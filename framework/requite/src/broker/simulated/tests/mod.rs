@@ -9,7 +9,7 @@ use super::{Connection, Inbox, Kind, MAX_PAYLOAD, Seen, Simulation, configs};
 
 use crate::{
     broker::{
-        Broker, Event, Headers, Message, Outgoing, SendError, Subscription,
+        Answer, Broker, Event, Headers, Message, Outgoing, SendError, Subscription,
         api::{self, StoreAnswer},
     },
     subject::{self, AckSubject},
@@ -84,7 +84,7 @@ async fn settle(
     connection: &Connection,
     message: &Message,
     verb: &'static str,
-) -> Result<Message, SendError> {
+) -> Result<Answer, SendError> {
     let reply = message.reply.as_ref().unwrap().to_string();
     connection.request(Outgoing::new(reply, verb), SECOND).await
 }
