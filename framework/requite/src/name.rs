@@ -8,6 +8,8 @@ use data_encoding::{BASE64URL_NOPAD, Encoding, Specification};
 use ring::{digest, hmac, rand::SecureRandom};
 use std::sync::LazyLock;
 
+use crate::subject::first_token;
+
 /// The longest name of a service, method or caller, in characters.
 const MAX_NAME: usize = 64;
 /// 128 bits in base32 without padding.
@@ -147,7 +149,7 @@ impl RequestId {
 
 /// Whether `text` is an id as [`RequestId`] makes them.
 pub(crate) fn is_request_id(text: &str) -> bool {
-    let Some((first, second)) = text.split_once('.') else {
+    let Some((first, second)) = first_token(text) else {
         return false;
     };
     let token = |t: &str| t.len() == TOKEN && t.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'));

@@ -55,14 +55,13 @@ impl ServiceSubjects {
         format!("{}.req.{}.{method}.{SETUP}.{run}.0", self.namespace, self.service)
     }
 
-    /// Where a worker writes a record; the stream stores it as [`Self::record`].
-    pub(crate) fn record_put(&self, secret: &str, caller: &str, id: &str) -> String {
-        [self.namespace.as_str(), ".put.", secret, ".out.", self.service.as_str(), ".", caller, ".", id]
-            .concat()
+    /// Where a worker writes a record, before caller and id; the stream stores it as [`Self::record`].
+    pub(crate) fn record_put_prefix(&self, secret: &str) -> String {
+        format!("{}.put.{secret}.out.{}.", self.namespace, self.service)
     }
 
     pub(crate) fn record(&self, caller: &str, id: &str) -> String {
-        [self.namespace.as_str(), ".out.", self.service.as_str(), ".", caller, ".", id].concat()
+        joined([self.namespace.as_str(), ".out.", self.service.as_str(), ".", caller, ".", id])
     }
 
     /// The subjects of the record stream, before its transform.
@@ -142,8 +141,8 @@ impl ServiceSubjects {
     pub(crate) fn parse_request<'a>(&self, subject: &'a str) -> Option<Origin<'a>> {
         let rest = subject.strip_prefix(self.namespace.as_str())?.strip_prefix(".req.")?;
         let rest = rest.strip_prefix(self.service.as_str())?.strip_prefix('.')?;
-        let (method, rest) = rest.split_once('.')?;
-        let (caller, id) = rest.split_once('.')?;
+        let (method, rest) = first_token(rest)?;
+        let (caller, id) = first_token(rest)?;
         (id.bytes().filter(|b| *b == b'.').count() == 1).then_some(Origin { method, caller, id })
     }
 
@@ -201,7 +200,7 @@ impl CallerSubjects {
     /// Service and id of a message on an inbox.
     pub(crate) fn parse_inbox<'a>(&self, subject: &'a str) -> Option<(&'a str, &'a str)> {
         let rest = subject.strip_prefix(self.namespace.as_str())?.strip_prefix(".in.")?;
-        rest.strip_prefix(self.caller.as_str())?.strip_prefix('.')?.split_once('.')
+        rest.strip_prefix(self.caller.as_str())?.strip_prefix('.').and_then(first_token)
     }
 
     /// Service and id of a request of this caller.
@@ -237,15 +236,18 @@ impl<'a> AckSubject<'a> {
     /// Parses both forms: 9 tokens, and 11 or more where the server names domain and account
     /// (`feature_flags { js_ack_fc_v2 }`, nats-server 2.14).
     pub(crate) fn parse(subject: &'a str) -> Option<Self> {
-        let mut tokens = subject.strip_prefix("$JS.ACK.")?.split('.');
+        let mut tokens = subject.strip_prefix("$JS.ACK.")?;
         // Everything after `$JS.ACK` counts 7 tokens in the short form and at least 9 in the long one.
-        if subject.bytes().filter(|b| *b == b'.').count() > 8 {
-            tokens.next()?;
-            tokens.next()?;
+        if tokens.bytes().filter(|b| *b == b'.').count() > 6 {
+            tokens = first_token(first_token(tokens)?.1)?.1;
         }
-        let stream = tokens.next()?;
-        let consumer = tokens.next()?;
-        let mut number = || tokens.next()?.parse().ok();
+        let mut next = || {
+            let (token, rest) = first_token(tokens)?;
+            tokens = rest;
+            Some(token)
+        };
+        let (stream, consumer) = (next()?, next()?);
+        let mut number = || next()?.parse().ok();
         Some(Self {
             stream,
             consumer,
@@ -255,6 +257,22 @@ impl<'a> AckSubject<'a> {
             stored: number()?,
         })
     }
+}
+
+/// A subject's first token, and what follows its dot. Tokens are short: a search made for long texts takes longer to
+/// begin than this takes to end.
+pub(crate) fn first_token(subject: &str) -> Option<(&str, &str)> {
+    let dot = subject.bytes().position(|byte| byte == b'.')?;
+    Some((&subject[..dot], &subject[dot + 1..]))
+}
+
+/// The parts in one allocation of exactly their length, which a subject takes over as it is.
+pub(crate) fn joined<const N: usize>(parts: [&str; N]) -> String {
+    let mut text = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+    for part in parts {
+        text.push_str(part);
+    }
+    text
 }
 
 /// The ack subject of a message of which only the sequence is known. The server looks neither at delivery count nor at

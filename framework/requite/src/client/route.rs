@@ -11,7 +11,7 @@ use crate::{
     name::{InvalidName, Name, RequestId},
     protocol::time::{Moment, ServerClock},
     service::Method,
-    subject::ServiceSubjects,
+    subject::{ServiceSubjects, joined},
     wire::request::Envelope,
 };
 
@@ -47,16 +47,16 @@ impl Route {
     }
 
     pub(super) fn request(&self, id: &RequestId) -> String {
-        [&self.request_prefix, id.as_str()].concat()
+        joined([&self.request_prefix, id.as_str()])
     }
 
     /// The id that deduplicates publishes; ids are per stream, so method and caller are in it.
     pub(super) fn message_id(&self, id: &RequestId) -> String {
-        [&self.message_id_prefix, id.as_str()].concat()
+        joined([&self.message_id_prefix, id.as_str()])
     }
 
     pub(super) fn record(&self, id: &RequestId) -> String {
-        [&self.record_prefix, id.as_str()].concat()
+        joined([&self.record_prefix, id.as_str()])
     }
 
     /// Whether `subject` is the record of `id`.

@@ -14,9 +14,13 @@ impl ContentType {
     /// Reads a header's value. JSON may say that it is UTF-8, which it always is; any other parameter would
     /// ask for something that nobody does, and is refused.
     pub(crate) fn parse(header: &str) -> Option<Self> {
+        let known = [Self::MessagePack, Self::Json];
+        if let Some(exact) = known.into_iter().find(|candidate| header == candidate.as_str()) {
+            return Some(exact);
+        }
         let mut parts = header.split(';').map(str::trim);
         let essence = parts.next()?;
-        let parsed = [Self::MessagePack, Self::Json]
+        let parsed = known
             .into_iter()
             .find(|candidate| essence.eq_ignore_ascii_case(candidate.as_str()))?;
         parts.all(|parameter| parsed == Self::Json && says_utf8(parameter)).then_some(parsed)

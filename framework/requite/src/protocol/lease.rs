@@ -34,8 +34,12 @@ impl Lease {
         self.times.end(self.from)
     }
 
+    pub(crate) fn is_lost(&self, now: Moment) -> bool {
+        now >= self.end()
+    }
+
     pub(crate) fn state(&self, now: Moment) -> LeaseState {
-        if now >= self.end() {
+        if self.is_lost(now) {
             LeaseState::Lost
         } else if now >= self.times.doubtful(self.from) {
             LeaseState::Doubtful

@@ -13,7 +13,7 @@ use crate::{
     broker::{AnyBroker, Broker, Subject},
     protocol::{
         attempt::{Action, Attempt, Event},
-        lease::{Lease, LeaseState},
+        lease::Lease,
         time::Moment,
     },
     service::Produced,
@@ -133,7 +133,7 @@ impl Held {
         let now = self.now();
         self.fed.store(now.0, Ordering::Relaxed);
         let mut machine = self.machine.lock().expect("the attempt does not panic");
-        let event = if self.lease().state(now) == LeaseState::Lost { Event::Lost } else { event };
+        let event = if self.lease().is_lost(now) { Event::Lost } else { event };
         if event == Event::Lost && !machine.is_over() {
             count(&self.method.service.counters.lost_leases);
         }

@@ -26,8 +26,8 @@ pub(crate) struct ServiceRuntime {
     pub(crate) subjects: ServiceSubjects,
     pub(crate) request_stream: String,
     pub(crate) record_stream: String,
-    /// The secret in the subject to which records are written.
-    pub(crate) secret: String,
+    /// Where records are written: everything of the subject but caller and id.
+    pub(crate) record_put_prefix: String,
     pub(crate) replicas: u8,
     /// The record stream is nearly full: nothing new is pulled, so that every claim's outcome still fits.
     pub(crate) full: AtomicBool,

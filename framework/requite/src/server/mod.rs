@@ -168,8 +168,8 @@ impl Server {
             let runtime = Arc::new(ServiceRuntime {
                 request_stream: subjects.request_stream(),
                 record_stream: subjects.record_stream(),
+                record_put_prefix: subjects.record_put_prefix(&prepared.secret),
                 subjects,
-                secret: prepared.secret,
                 replicas: prepared.replicas,
                 full: false.into(),
                 worker: worker.clone(),

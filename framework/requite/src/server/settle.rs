@@ -21,6 +21,7 @@ use crate::{
         time::{ASK_OWNER, Moment},
     },
     service::Produced,
+    subject::joined,
     wire::{
         VERSION,
         control::{MINE, MineQuestion},
@@ -218,7 +219,7 @@ fn record_message(held: &Held, write: Write) -> Outgoing {
         }
         (kind, expected, _) => record_headers(kind, expected, None),
     };
-    let subject = service.subjects.record_put(&service.secret, origin.caller, origin.id);
+    let subject = joined([&service.record_put_prefix, origin.caller, ".", origin.id]);
     Outgoing::new(subject, record.encode()).headers(headers)
 }
 

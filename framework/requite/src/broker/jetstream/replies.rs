@@ -127,10 +127,11 @@ fn looks(within: Duration) -> u64 {
     within.as_secs().saturating_mul(u64::from(LOOKS_PER_SECOND)).saturating_add(u64::from(part) + 2)
 }
 
-/// One allocation for prefix and number together.
+/// One allocation for prefix and number together, of exactly their length: a subject takes it over as it is.
 fn numbered(prefix: &str, number: u64) -> String {
     use std::fmt::Write;
-    let mut text = String::with_capacity(prefix.len() + 20);
+    let digits = number.checked_ilog10().map_or(1, |log| log as usize + 1);
+    let mut text = String::with_capacity(prefix.len() + digits);
     text.push_str(prefix);
     write!(text, "{number}").expect("a string takes everything");
     text

@@ -10,7 +10,6 @@ use crate::{
     broker::{AnyBroker, Broker, Event, Outgoing},
     protocol::{
         attempt::{self, Ending},
-        lease::LeaseState,
         time::Moment,
     },
     server::{
@@ -208,7 +207,7 @@ impl Rounds {
         table.sweep();
         let long = table.long.clone();
         for held in &long {
-            if held.lease().state(broker.now()) == LeaseState::Lost {
+            if held.lease().is_lost(broker.now()) {
                 self.feed(held, attempt::Event::Lost, broker);
             } else if held.started().is_some_and(|at| now.since(at) > method.options.max_run + OVERDUE) {
                 self.feed(held, attempt::Event::Ended(Ending::TimedOut), broker);
@@ -232,7 +231,7 @@ async fn beat(method: &Arc<MethodRuntime>, held: Vec<Arc<Held>>, broker: &AnyBro
         return;
     }
     for one in &held {
-        if one.is_over() || one.lease().state(broker.now()) == LeaseState::Lost {
+        if one.is_over() || one.lease().is_lost(broker.now()) {
             continue;
         }
         if broker.publish(barrier::heartbeat(one)).await.is_err() {

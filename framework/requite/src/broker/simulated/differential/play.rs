@@ -221,7 +221,7 @@ impl<B: Broker> Player<'_, B> {
             headers = headers.with(header::TTL, ttl);
             self.expiring |= ttl == "2";
         }
-        let put = self.subjects.record_put("secret", "caller", &format!("i.{id}"));
+        let put = self.subjects.record_put_prefix("secret") + &format!("caller.i.{id}");
         let put = put.replace(".out.", &format!(".{kind}."));
         let what = format!("record {kind}.{id} expected {expected:?} ttl {ttl:?}");
         let payload = vec![b'x'; self.one_of(&[0, 10, 90])];
