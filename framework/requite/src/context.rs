@@ -3,7 +3,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    broker::Broker,
     protocol::lease::LeaseState,
     server::held::{Held, Stop},
 };
@@ -68,8 +67,7 @@ impl Context {
     /// Whether the lease was confirmed lately. When not, another worker may be given the request soon: a careful
     /// handler starts nothing that it cannot repeat.
     pub fn lease_ok(&self) -> bool {
-        self.held.stopping() == Stop::No
-            && self.held.lease().state(self.held.broker.now()) == LeaseState::Held
+        self.held.stopping() == Stop::No && self.held.lease().state(self.held.now()) == LeaseState::Held
     }
 
     /// Resolves when the handler has to stop: its lease is lost, or the worker shuts down and its time is over. The
@@ -86,7 +84,7 @@ impl Context {
     /// How long until the caller's deadline, by the server's clock; nothing if the request carries none.
     pub fn remaining(&self) -> Option<Duration> {
         let left = self.held.envelope.left?;
-        let now = self.held.method.server_now(self.held.broker.now())?;
+        let now = self.held.method.server_now(self.held.now())?;
         let waited = Duration::from_nanos(now.saturating_sub(self.held.stored));
         Some(left.saturating_sub(waited))
     }

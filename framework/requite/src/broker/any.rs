@@ -5,7 +5,9 @@ use std::time::Duration;
 use futures_util::future::Either;
 use tokio::sync::broadcast;
 
-use super::{Answer, Broker, Event, Message, Outgoing, SendError, ServerFacts, Subscription, jetstream, simulated};
+use super::{
+    Answer, Broker, Event, Message, Outgoing, SendError, ServerFacts, Subscription, jetstream, simulated,
+};
 use crate::protocol::time::Moment;
 
 /// A connection to the real broker or to a simulated one.

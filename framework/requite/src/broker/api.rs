@@ -173,11 +173,9 @@ pub(crate) async fn read_any<B: Broker>(
     match answer.status {
         None => Ok(Some(answer.payload)),
         Some(404) => Ok(None),
-        Some(status) => Err(ApiFailure::Api(ApiError {
-            code: status,
-            err_code: 0,
-            description: answer.description,
-        })),
+        Some(status) => {
+            Err(ApiFailure::Api(ApiError { code: status, err_code: 0, description: answer.description }))
+        }
     }
 }
 

@@ -37,7 +37,7 @@ fn control(subject: String) -> Outgoing {
 
 /// Asks who runs the call. Interest spreads late after a reconnect, so silence counts only after the whole time.
 pub(super) async fn ask_workers(broker: &AnyBroker, target: &Target) -> Presence {
-    let ping = target.route.subjects.ping(target.caller.as_str(), target.id.as_str());
+    let ping = target.route.subjects.ping(target.route.caller.as_str(), target.id.as_str());
     let until = broker.now() + ASK_OWNER;
     let mut workers = false;
     while broker.now() < until {
@@ -54,7 +54,7 @@ pub(super) async fn ask_workers(broker: &AnyBroker, target: &Target) -> Presence
 }
 
 async fn serves(broker: &AnyBroker, target: &Target) -> bool {
-    let subject = target.route.subjects.any_worker(&target.caller, &target.route.method);
+    let subject = target.route.subjects.any_worker(&target.route.caller, &target.route.method);
     broker.request(control(subject), ASK_EVERY).await.is_ok()
 }
 

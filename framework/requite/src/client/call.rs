@@ -1,11 +1,11 @@
 //! Calls as users make them: a builder that becomes the answer when it is awaited.
 
-use std::{fmt, future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, future::IntoFuture, marker::PhantomData, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 
 use super::{
-    Client,
+    Client, Inner,
     drive::{Drive, Observer, Outcome, Rest, Target},
     events::CallEvent,
 };
@@ -138,8 +138,8 @@ impl<T: ReplyType, E: HandlerError> Call<T, E> {
 
     fn prepare(self) -> Result<Drive, CallError<E>> {
         let Self { client, method, body, options, .. } = self;
-        let inner = Arc::clone(&client.inner);
-        let target = target(&client, &method, |service, name| match &options.key {
+        let inner = client.inner;
+        let target = target(&inner, &method, |service, name| match &options.key {
             Some(key) => inner.keyed_id(service, name, key),
             None => inner.new_id(),
         })?;
@@ -276,8 +276,8 @@ impl<T: ReplyType, E: HandlerError> IntoFuture for Attach<T, E> {
 
 impl<T: ReplyType, E: HandlerError> Attach<T, E> {
     fn prepare(self) -> Result<Drive, CallError<E>> {
-        let inner = Arc::clone(&self.client.inner);
-        let target = target(&self.client, &self.method, |service, name| match (&self.key, self.id) {
+        let inner = self.client.inner;
+        let target = target(&inner, &self.method, |service, name| match (&self.key, self.id) {
             (Some(key), _) => inner.keyed_id(service, name, key),
             (None, Some(id)) => id,
             (None, None) => inner.new_id(),
@@ -343,18 +343,16 @@ impl<T, E> Attach<T, E> {
 }
 
 fn target<E>(
-    client: &Client,
+    client: &Inner,
     method: &Method,
     id: impl FnOnce(&Name, &Name) -> RequestId,
 ) -> Result<Target, CallError<E>> {
-    let config = &client.inner.config;
     let route = client
-        .inner
         .routes
-        .to(config, method)
+        .to(&client.config, method)
         .map_err(|error| CallError::Rejected(Rejected::InvalidName { text: error.to_string() }))?;
     let id = id(route.subjects.service(), &route.method);
-    Ok(Target { route, caller: config.caller.clone(), id })
+    Ok(Target { route, id })
 }
 
 fn limits(now: Moment, method: &Method, options: &Options) -> Limits {

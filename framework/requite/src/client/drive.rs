@@ -20,7 +20,7 @@ use crate::{
         api::{self, StoreAnswer},
     },
     codec::ContentType,
-    name::{Name, RequestId},
+    name::RequestId,
     protocol::{
         caller::{Action, Answer, Caller, Event, Seen, Verdict},
         time::Moment,
@@ -40,7 +40,6 @@ const PUBLISH_WITHIN: Duration = Duration::from_secs(4);
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     pub(super) route: Arc<Route>,
-    pub(super) caller: Name,
     pub(super) id: RequestId,
 }
 
@@ -161,7 +160,7 @@ impl Drive {
             &client.broker,
             &client.subjects,
             &target.route.subjects,
-            &target.caller,
+            &target.route.caller,
             &target.id,
             &client.pending,
         )

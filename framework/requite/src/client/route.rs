@@ -20,6 +20,7 @@ use crate::{
 pub(super) struct Route {
     pub(super) subjects: ServiceSubjects,
     pub(super) method: Name,
+    pub(super) caller: Name,
     pub(super) record_stream: String,
     request_prefix: String,
     message_id_prefix: String,
@@ -43,6 +44,7 @@ impl Route {
             clock: Mutex::default(),
             subjects,
             method,
+            caller: caller.clone(),
         }
     }
 

@@ -20,9 +20,7 @@ impl ContentType {
         }
         let mut parts = header.split(';').map(str::trim);
         let essence = parts.next()?;
-        let parsed = known
-            .into_iter()
-            .find(|candidate| essence.eq_ignore_ascii_case(candidate.as_str()))?;
+        let parsed = known.into_iter().find(|candidate| essence.eq_ignore_ascii_case(candidate.as_str()))?;
         parts.all(|parameter| parsed == Self::Json && says_utf8(parameter)).then_some(parsed)
     }
 

@@ -35,8 +35,6 @@ pub(crate) enum Stop {
 /// One delivery from its arrival to its end.
 pub(crate) struct Held {
     pub(crate) method: Arc<MethodRuntime>,
-    /// The worker's own connection, whose clock counts.
-    pub(crate) broker: AnyBroker,
     pub(crate) subject: Subject,
     /// Where acks and heartbeats go.
     pub(crate) ack: Subject,
@@ -82,17 +80,10 @@ pub(crate) struct Arrival {
 
 impl Held {
     /// Takes a slot; it is free again when the attempt is over.
-    pub(crate) fn new(
-        method: Arc<MethodRuntime>,
-        broker: AnyBroker,
-        arrival: Arrival,
-        body: Bytes,
-        machine: Attempt,
-    ) -> Self {
+    pub(crate) fn new(method: Arc<MethodRuntime>, arrival: Arrival, body: Bytes, machine: Attempt) -> Self {
         method.slots.take();
         Self {
             method,
-            broker,
             subject: arrival.subject,
             ack: arrival.ack,
             sequence: arrival.sequence,
@@ -119,8 +110,13 @@ impl Held {
         self.body.clone()
     }
 
+    /// The worker's own connection.
+    pub(crate) fn broker(&self) -> &AnyBroker {
+        &self.method.service.broker
+    }
+
     pub(crate) fn now(&self) -> Moment {
-        self.broker.now()
+        self.broker().now()
     }
 
     /// Caller and id.

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::{barrier::Barrier, stats::Counters};
 use crate::{
-    broker::Headers,
+    broker::{AnyBroker, Headers},
     name::Instance,
     protocol::time::{LeaseTimes, Moment, ServerClock},
     service::{HandlerFn, Method},
@@ -23,6 +23,8 @@ use crate::{
 /// What all methods of one service share.
 #[derive(Debug)]
 pub(crate) struct ServiceRuntime {
+    /// The worker's own connection, whose clock counts.
+    pub(crate) broker: AnyBroker,
     pub(crate) subjects: ServiceSubjects,
     pub(crate) request_stream: String,
     pub(crate) record_stream: String,

@@ -166,6 +166,7 @@ impl Server {
             };
             let prepared = prepare(&self.broker, &plan).await?;
             let runtime = Arc::new(ServiceRuntime {
+                broker: self.broker.clone(),
                 request_stream: subjects.request_stream(),
                 record_stream: subjects.record_stream(),
                 record_put_prefix: subjects.record_put_prefix(&prepared.secret),

@@ -315,8 +315,7 @@ impl Puller {
         let waited = method.server_now(now).map_or(0, |it| it.saturating_sub(arrival.stored));
         let prove = Duration::from_nanos(waited) > options.lease / 3;
         let machine = Attempt::new(method.new_attempt_id(), delivery, terms);
-        let held =
-            Arc::new(Held::new(Arc::clone(method), self.broker.clone(), arrival, body.clone(), machine));
+        let held = Arc::new(Held::new(Arc::clone(method), arrival, body.clone(), machine));
         let ticket = self.keeper.register(&held);
         self.tasks.spawn(worker::attend(held, body, self.keeper.clone(), ticket, prove));
     }

@@ -30,11 +30,11 @@ pub(crate) async fn attend(held: Arc<Held>, body: Bytes, keeper: Keeper, ticket:
         Box::pin(held.proven()).await;
     }
     let action = held.step(Event::Begin);
-    if settle::drive(&held, action, &keeper, &held.broker).await == Next::Start
+    if settle::drive(&held, action, &keeper, held.broker()).await == Next::Start
         && let Some(ending) = run(&held, body).await
     {
         let action = held.step(Event::Ended(ending));
-        settle::drive(&held, action, &keeper, &held.broker).await;
+        settle::drive(&held, action, &keeper, held.broker()).await;
     }
     if held.is_over() {
         keeper.forget(ticket);

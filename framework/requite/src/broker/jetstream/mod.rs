@@ -150,12 +150,11 @@ impl Broker for Connection {
     ) -> impl Future<Output = Result<Answer, SendError>> + Send + use<> {
         let (mut pending, reply) = self.0.replies.expect(within);
         message.reply = Some(reply);
-        let sent = self.send(message);
-        let inner = Arc::clone(&self.0);
+        let full = self.send(message).map(|has_room| (!has_room).then(|| Arc::clone(&self.0)));
         async move {
-            if !sent? {
+            if let Some(inner) = full? {
                 // Boxed, so that the future of a request that need not wait is small.
-                Box::pin(inner.outbox.room()).await;
+                Box::pin(async move { inner.outbox.room().await }).await;
             }
             // By reference: what is awaited by value is held a second time.
             let answer = (&mut pending).await.ok_or(SendError::TimedOut)?;

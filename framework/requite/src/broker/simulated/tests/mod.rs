@@ -80,11 +80,7 @@ fn delivery(message: &Message) -> u64 {
     AckSubject::parse(message.reply.as_ref().unwrap()).unwrap().delivery
 }
 
-async fn settle(
-    connection: &Connection,
-    message: &Message,
-    verb: &'static str,
-) -> Result<Answer, SendError> {
+async fn settle(connection: &Connection, message: &Message, verb: &'static str) -> Result<Answer, SendError> {
     let reply = message.reply.as_ref().unwrap().to_string();
     connection.request(Outgoing::new(reply, verb), SECOND).await
 }
