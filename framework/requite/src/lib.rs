@@ -74,6 +74,7 @@ mod wire;
 mod name;
 mod numbered;
 mod subject;
+mod turns;
 
 // The way to the server.
 mod broker;

@@ -93,6 +93,13 @@ impl Ledger {
             tokio::time::sleep(LOOK).await;
         }
     }
+
+    /// Waits until the gate is open, and lets nobody else have the thread.
+    pub(crate) fn block_at_gate(&self) {
+        while !self.gate_file().exists() {
+            std::thread::sleep(LOOK);
+        }
+    }
 }
 
 /// A run of a handler, from its start to its end.

@@ -23,10 +23,10 @@ pub(crate) enum Work {
     Wait(u64),
     /// Blocks its thread for so many milliseconds.
     Block(u64),
-    /// Awaits until the test opens the gate, then blocks its thread for so many milliseconds.
-    GateThenBlock(u64),
     /// Awaits until the test opens the gate.
     Gate,
+    /// Blocks its thread until the test opens the gate.
+    BlockAtGate,
     /// Awaits for ever.
     Hang,
     /// Panics.
@@ -132,11 +132,8 @@ async fn work(ledger: &Ledger, worker: &str, cx: &Context, job: Job) -> Result<F
     match job.work {
         Work::Wait(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
         Work::Block(millis) => std::thread::sleep(Duration::from_millis(millis)),
-        Work::GateThenBlock(millis) => {
-            ledger.gate().await;
-            std::thread::sleep(Duration::from_millis(millis));
-        }
         Work::Gate => ledger.gate().await,
+        Work::BlockAtGate => ledger.block_at_gate(),
         Work::Hang => pending().await,
         Work::Panic => panic!("the millstone broke"),
         Work::Bytes(count) => bytes = "x".repeat(count),

@@ -1,6 +1,6 @@
 //! A handler that takes ten leases keeps its request, alone and beside two hundred others, whether it awaits or blocks.
 
-use std::{future::IntoFuture, sync::Arc, time::Duration};
+use std::{future::IntoFuture, sync::Arc};
 
 use requite::RunningServer;
 use requite_test::NatsServer;
@@ -10,21 +10,17 @@ use super::{
     LEASE,
     ledger::Step,
     mill::Work,
-    site::{Answer, Site, eventually, job},
+    site::{Answer, PATIENCE, Site, eventually, job},
     workshop::Workshop,
 };
 
 /// Ten leases in milliseconds.
 const LONG: u64 = 10 * LEASE.as_millis() as u64;
 
-/// Among many blocked threads, tokio may keep a handler that was just woken behind one of them until that is free.
-const LONG_ENOUGH: Duration = Duration::from_millis(3 * LONG);
-
 /// Runs so many handlers at once and asserts that the server gave each request out once.
 async fn keeps(site: &Site, worker: &RunningServer, count: usize, work: Work) {
     let caller = site.caller().await;
-    let calls: JoinSet<Answer> =
-        (0..count).map(|n| caller.grind(job(n, work)).deadline(LONG_ENOUGH).into_future()).collect();
+    let calls: JoinSet<Answer> = (0..count).map(|n| caller.grind(job(n, work)).into_future()).collect();
     eventually("all run", async || site.count(Step::Start) == count).await;
     site.ledger.open_gate();
     let answers = calls.join_all().await;
@@ -52,9 +48,25 @@ async fn slow_blocking_handler_is_never_redelivered() {
     let (alone, crowd) = (Workshop::with_threads(&one, 2).await, Workshop::with_threads(&many, 204).await);
     tokio::join!(
         keeps(&one, &alone.worker, 1, Work::Block(LONG)),
-        // Blocked threads start nothing, so all start before the first one blocks.
-        keeps(&many, &crowd.worker, 200, Work::GateThenBlock(LONG)),
+        keeps(&many, &crowd.worker, 200, Work::Block(LONG)),
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handlers_that_block_their_threads_hold_up_nobody_else() {
+    let nats = NatsServer::start().await.unwrap();
+    let site = Arc::new(Site::new(&nats.url(), "rq").await);
+    let _workshop = Workshop::with_threads(&site, 204).await;
+    let caller = site.caller().await;
+    let blocked: JoinSet<Answer> =
+        (0..200).map(|n| caller.grind(job(n, Work::BlockAtGate)).into_future()).collect();
+    eventually("all block", async || site.count(Step::Start) == 200).await;
+    for n in 200..300 {
+        let answer = caller.patient(job(n, Work::Bytes(1))).deadline(PATIENCE).await;
+        assert!(answer.is_ok(), "{n}: {answer:?}");
+    }
+    site.ledger.open_gate();
+    assert!(blocked.join_all().await.iter().all(Result::is_ok));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use crate::{
     broker::{AnyBroker, Broker, Event, Message, SendError, Subscription},
     name::{Instance, Name, RequestId},
     subject::{CallerSubjects, ServiceSubjects},
+    turns,
     wire::{VERSION, header, signal::Signal},
 };
 
@@ -53,9 +54,14 @@ async fn hear(
 ) -> Result<AbortHandle, SendError> {
     let mut messages = broker.subscribe(subject).await?;
     let (subjects, pending) = (subjects.clone(), Arc::clone(pending));
-    let task = tokio::spawn(async move {
+    let task = turns::spawn(async move {
+        let mut heard: usize = 0;
         while let Some(message) = messages.next().await {
             sort(message, &subjects, &pending);
+            heard += 1;
+            if heard.is_multiple_of(turns::TURN) {
+                turns::pass().await;
+            }
         }
     });
     Ok(task.abort_handle())

@@ -240,3 +240,50 @@ impl Pending {
 fn key(service: &str, id: &str) -> Box<str> {
     [service, ".", id].concat().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Address, Mail, Pending, REMINDED_WITHIN};
+    use crate::name::Instance;
+
+    async fn reminding() -> (Arc<Pending>, tokio::task::JoinHandle<()>) {
+        let pending = Arc::new(Pending::new(Instance::random()));
+        let reminding = tokio::spawn(Arc::clone(&pending).remind());
+        tokio::task::yield_now().await;
+        (pending, reminding)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_still_pending_is_reminded_in_time() {
+        let (pending, _reminding) = reminding().await;
+        for (number, wait) in (0..20).zip((0..20).map(|n| REMINDED_WITHIN * n / 13)) {
+            tokio::time::sleep(wait).await;
+            let (mailbox, reminded) = pending.add(&Address::Own(number));
+            assert!(reminded);
+            let mail = tokio::time::timeout(REMINDED_WITHIN, mailbox.next()).await;
+            assert!(matches!(mail, Ok(Mail::Reminder)), "{mail:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_over_is_not() {
+        let (pending, _reminding) = reminding().await;
+        let address = Address::Own(1);
+        let (mailbox, _) = pending.add(&address);
+        pending.remove(&address, &mailbox);
+        assert!(tokio::time::timeout(REMINDED_WITHIN * 3, mailbox.next()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_a_reminder_of_a_runtime_that_is_gone() {
+        let (pending, reminding) = reminding().await;
+        let (mailbox, _) = pending.add(&Address::Own(1));
+        reminding.abort();
+        let _aborted = reminding.await;
+        assert!(matches!(mailbox.next().await, Mail::Reminder));
+        let (_, reminded) = pending.add(&Address::Own(2));
+        assert!(!reminded);
+    }
+}

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::task::unconstrained;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 mod barrier;
@@ -225,7 +226,7 @@ impl RunningServer {
                 self.draining.clone(),
                 self.closed.clone(),
             );
-            self.pullers.spawn(puller.run());
+            self.pullers.spawn(unconstrained(puller.run()));
         }
         self.pullers.spawn(watch_sizes(self.broker.clone(), self.methods.clone(), self.draining.clone()));
         Ok(())

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_nats::{Client, client::traits::Publisher, message::OutboundMessage};
 use tokio::sync::Notify;
 
-use crate::broker::SendError;
+use crate::{broker::SendError, turns};
 
 /// Messages that may wait here; above this, publishers wait. As many again wait in `async_nats`.
 const CAPACITY: usize = 16 * 1024;
@@ -49,7 +49,7 @@ impl Outbox {
     pub(super) fn start(client: Client) -> Self {
         let shared =
             Arc::new(Shared { queue: Mutex::default(), filled: Notify::new(), emptied: Notify::new() });
-        tokio::spawn(forward(Arc::clone(&shared), client));
+        turns::spawn(forward(Arc::clone(&shared), client));
         Self { shared }
     }
 
@@ -112,7 +112,7 @@ async fn forward(shared: Arc<Shared>, client: Client) {
     loop {
         shared.filled.notified().await;
         // Behind every task that can run now: they are the ones that fill the batch.
-        tokio::task::yield_now().await;
+        turns::pass().await;
         let closed = {
             let mut queue = shared.lock();
             std::mem::swap(&mut batch, &mut queue.waiting);

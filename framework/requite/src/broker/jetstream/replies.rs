@@ -16,7 +16,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::{sync::oneshot, task::AbortHandle};
 
 use super::status;
-use crate::{broker::Answer, numbered::Numbered};
+use crate::{broker::Answer, numbered::Numbered, turns};
 
 /// Looks for what is not answered any more: the exactness of a request's time limit.
 const LOOKS_PER_SECOND: u32 = 20;
@@ -67,7 +67,7 @@ impl Replies {
             ended_below: AtomicU64::new(0),
             waiting: Mutex::default(),
         });
-        let hear = tokio::spawn(hear(Arc::downgrade(&replies), answers));
+        let hear = turns::spawn(hear(Arc::downgrade(&replies), answers));
         let give_up = tokio::spawn(give_up(Arc::downgrade(&replies)));
         (replies, [hear.abort_handle(), give_up.abort_handle()])
     }
@@ -138,7 +138,12 @@ fn numbered(prefix: &str, number: u64) -> String {
 }
 
 async fn hear(replies: Weak<Replies>, mut answers: Subscriber) {
+    let mut heard: usize = 0;
     while let Some(message) = answers.next().await {
+        heard += 1;
+        if heard.is_multiple_of(turns::TURN) {
+            turns::pass().await;
+        }
         let Some(replies) = replies.upgrade() else {
             return;
         };
