@@ -38,10 +38,9 @@ use plan::Plan;
 
 /// How many seeds are played if nobody says otherwise.
 const SEEDS: u64 = 500;
-/// Seeds that found something once: a draining worker that took its own request back, heartbeats that waited for a
-/// reconnect and more handlers than slots, a spin on a closed connection, a write under way when the server died, a
-/// lease lost between two breaks, a deadline that began late.
-const REGRESSIONS: [u64; 6] = [0, 2, 20, 1301, 1892, 2395];
+/// Seeds beyond the usual ones that found something, always played. Whatever changes what a seed decides makes other
+/// runs of them: the list then begins anew.
+const REGRESSIONS: [u64; 0] = [];
 
 thread_local! {
     /// Where the ids of instances come from while a simulation runs on this thread.

@@ -155,7 +155,7 @@ pub(super) enum Fault {
         count: usize,
         span: Duration,
     },
-    /// One worker's connections come back later than the others', if at all before the server's patience ends.
+    /// One worker comes back later than the others: that of the newest run, or the straggler if nothing runs.
     Kill {
         lost: Duration,
         pause: Duration,

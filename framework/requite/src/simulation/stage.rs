@@ -79,7 +79,8 @@ pub(super) async fn play(plan: Plan) -> Played {
     for (at, fault) in stage.plan.faults.clone() {
         let stage = Arc::clone(&stage);
         faults.spawn(async move {
-            tokio::time::sleep(at).await;
+            // By the same clock as the calls: some faults are meant to meet one.
+            tokio::time::sleep(at.saturating_sub(stage.ground.history.now())).await;
             stage.strike(fault).await;
         });
     }
@@ -221,7 +222,15 @@ impl Stage {
         history.write().stops.push(stop);
         history.trouble(None, Part::Both, pause);
         simulation.kill(lost, pause);
+        let straggler = self.post_of_the_newest_run().unwrap_or(straggler);
         self.cut(straggler, Part::Both, pause + late).await;
+    }
+
+    /// Where the handler runs that began last: the one whose delivery a killed server is likely to have forgotten.
+    fn post_of_the_newest_run(&self) -> Option<usize> {
+        let seen = self.ground.history.read();
+        let newest = seen.runs.iter().rfind(|run| run.over.is_none())?;
+        (0..self.posts.len()).find(|post| self.at(*post).is_some_and(|(process, _)| process == newest.worker))
     }
 
     fn connections(&self, worker: usize, part: Part) -> Vec<String> {
