@@ -1,7 +1,11 @@
 //! Connections that cannot be had, settings that cannot be used: what the error names, and what it never shows.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use requite::{Client, ConnectError};
 use requite_test::NatsServer;
 
@@ -63,6 +67,49 @@ async fn a_server_without_tls_is_told_apart_where_tls_is_required() {
     let error = within(SOON, Client::builder().url(nats.url()).require_tls().connect()).await.unwrap_err();
     assert!(matches!(error, ConnectError::Tls { .. }), "{error:?}");
     shown(&error, &format!("127.0.0.1:{}", nats.port()));
+}
+
+#[tokio::test]
+async fn a_server_with_tls_is_reached_by_who_trusts_it_and_is_known_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ca, server, client) = certificates(folder.path());
+    let config = format!(
+        "tls {{ cert_file: {0:?}, key_file: {1:?}, ca_file: {ca:?}, verify: true }}",
+        server.0, server.1
+    );
+    let nats = NatsServer::builder().config(config).start().await.unwrap();
+    let address = format!("127.0.0.1:{}", nats.port());
+    let builder = || Client::builder().url(nats.url());
+    let known = |builder: requite::ClientBuilder| builder.tls_certificate(&client.0, &client.1);
+
+    within(SOON, known(builder().tls_ca(&ca)).connect()).await.unwrap();
+    let untrusted = within(SOON, known(builder()).connect()).await.unwrap_err();
+    assert!(matches!(untrusted, ConnectError::Tls { .. }), "{untrusted:?}");
+    shown(&untrusted, &address);
+    let unknown = within(SOON, builder().tls_ca(&ca).connect()).await.unwrap_err();
+    assert!(matches!(unknown, ConnectError::Tls { .. } | ConnectError::Unreachable { .. }), "{unknown:?}");
+    shown(&unknown, &address);
+}
+
+/// An authority, and what it signed for the server and for a client: each a certificate and its key.
+fn certificates(folder: &Path) -> (PathBuf, (PathBuf, PathBuf), (PathBuf, PathBuf)) {
+    let write = |name: &str, pem: String| {
+        let file = folder.join(name);
+        std::fs::write(&file, pem).unwrap();
+        file
+    };
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new([]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = write("ca.pem", params.self_signed(&key).unwrap().pem());
+    let issuer = Issuer::new(params, key);
+    let signed = |name: &str| {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["127.0.0.1".into(), "localhost".into()]).unwrap();
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        (write(&format!("{name}.pem"), certificate.pem()), write(&format!("{name}.key"), key.serialize_pem()))
+    };
+    (ca, signed("server"), signed("client"))
 }
 
 #[tokio::test]

@@ -79,7 +79,8 @@ impl ServerBuilder {
     }
 
     /// Logs in as this user to see whether the server is ready, and for [`NatsServer::ask`]. Needed for neither if the
-    /// server lets anyone in; a server that does not is otherwise judged by its monitor alone.
+    /// server lets anyone in; a server that does not is otherwise judged by its monitor alone, and so is one that
+    /// requires TLS.
     pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.credentials = Some((user.into(), password.into()));
         self

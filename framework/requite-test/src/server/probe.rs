@@ -35,6 +35,8 @@ struct Info {
     #[serde(default)]
     auth_required: bool,
     #[serde(default)]
+    tls_required: bool,
+    #[serde(default)]
     jetstream: bool,
 }
 
@@ -71,8 +73,8 @@ impl Target {
                 self.client, info.server_name, self.name
             ));
         }
-        // Without a password, a server that asks for one can only be asked through its monitor.
-        if self.credentials.is_some() || !info.auth_required {
+        // Without a password, a server that asks for one can only be asked through its monitor; one with TLS as well.
+        if !info.tls_required && (self.credentials.is_some() || !info.auth_required) {
             client.login(self.credentials.as_ref())?;
         }
         match ready {

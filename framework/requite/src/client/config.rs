@@ -158,13 +158,15 @@ impl ClientBuilder {
             settings.password = env("NATS_PASSWORD").map(Secret);
             settings.token = env("NATS_TOKEN").map(Secret);
             settings.nkey = env("NATS_NKEY").map(Secret);
+            both("NATS_USER", settings.user.is_some(), "NATS_PASSWORD", settings.password.is_some())?;
         }
         if settings.tls_ca.is_none() {
             settings.tls_ca = env("NATS_CA").map(PathBuf::from);
         }
         if settings.tls_certificate.is_none() {
-            settings.tls_certificate =
-                env("NATS_CERT").map(PathBuf::from).zip(env("NATS_KEY").map(PathBuf::from));
+            let (certificate, key) = (env("NATS_CERT"), env("NATS_KEY"));
+            both("NATS_CERT", certificate.is_some(), "NATS_KEY", key.is_some())?;
+            settings.tls_certificate = certificate.map(PathBuf::from).zip(key.map(PathBuf::from));
         }
         let namespace = name("namespace", self.namespace.or_else(|| env("REQUITE_NAMESPACE")), "rq")?;
         let caller = match self.caller.or_else(|| env("REQUITE_CALLER")) {
@@ -180,6 +182,18 @@ impl ClientBuilder {
             settings,
             content_type: self.content_type,
         })
+    }
+}
+
+/// Of two settings that mean nothing without each other, one that is missing is a mistake.
+fn both(one: &'static str, has_one: bool, other: &'static str, has_other: bool) -> Result<(), ConnectError> {
+    let missing = |name: &'static str, set: &str| {
+        Err(ConnectError::InvalidSetting { name, text: format!("is not set, but {set} is") })
+    };
+    match (has_one, has_other) {
+        (true, false) => missing(other, one),
+        (false, true) => missing(one, other),
+        _ => Ok(()),
     }
 }
 
@@ -230,6 +244,20 @@ mod tests {
     fn a_name_that_cannot_be_a_token_is_an_error_that_names_the_setting() {
         let error = ClientBuilder::new().caller("a.b").config(|_| None).unwrap_err();
         assert!(error.to_string().contains("caller"), "{error}");
+    }
+
+    #[test]
+    fn half_of_a_pair_in_the_environment_is_a_mistake() {
+        for (set, missing) in
+            [("NATS_USER", "NATS_PASSWORD"), ("NATS_PASSWORD", "NATS_USER"), ("NATS_CERT", "NATS_KEY")]
+        {
+            let error =
+                ClientBuilder::new().config(|name| (name == set).then(|| "x".to_owned())).unwrap_err();
+            assert!(
+                matches!(error, ConnectError::InvalidSetting { name, .. } if name == missing),
+                "{error:?}"
+            );
+        }
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub struct Server {
     services: Vec<ServiceDefinition>,
     setup: Setup,
     limits: StreamLimits,
+    replicas: Option<u8>,
     drain: Duration,
 }
 
@@ -91,6 +92,7 @@ impl Server {
             services: Vec::new(),
             setup: Setup::default(),
             limits: StreamLimits::default(),
+            replicas: None,
             drain: DRAIN,
         }
     }
@@ -113,9 +115,10 @@ impl Server {
         self
     }
 
-    /// How many servers hold each stream; 1 by default. With 3, one server may be lost.
+    /// How many servers hold each stream; 1 by default, and before what [`limits`](Self::limits) says. With 3, one server
+    /// may be lost.
     pub fn replicas(mut self, replicas: u8) -> Self {
-        self.limits.replicas = replicas;
+        self.replicas = Some(replicas);
         self
     }
 
@@ -153,18 +156,14 @@ impl Server {
         let worker = Instance::random();
         let counters = Arc::new(Counters::default());
         let mut methods = Vec::new();
+        let mut limits = self.limits;
+        limits.replicas = self.replicas.unwrap_or(limits.replicas);
         for definition in self.services {
             let service: Name = definition.name.parse().map_err(SetupError::from)?;
             let subjects = ServiceSubjects::new(&self.config.namespace, &service);
             let options: Vec<Method> = definition.methods.iter().map(|(method, _)| *method).collect();
             let about = format!("{} {}. {}", definition.name, definition.version, definition.description);
-            let plan = Plan {
-                subjects: &subjects,
-                about,
-                methods: &options,
-                limits: self.limits,
-                setup: self.setup,
-            };
+            let plan = Plan { subjects: &subjects, about, methods: &options, limits, setup: self.setup };
             let prepared = prepare(&self.broker, &plan).await?;
             let runtime = Arc::new(ServiceRuntime {
                 broker: self.broker.clone(),
@@ -179,7 +178,7 @@ impl Server {
             });
             for (options, handler) in definition.methods {
                 let stream = &runtime.request_stream;
-                let proof = barrier::choose(&self.broker, stream, &options, self.limits.replicas).await?;
+                let proof = barrier::choose(&self.broker, stream, &options, limits.replicas).await?;
                 methods.push(Arc::new(MethodRuntime::new(Arc::clone(&runtime), options, handler, proof)));
             }
         }
