@@ -1,4 +1,4 @@
-//! `#[handler]` needs a service around it.
+//! `#[handler]` needs a service around it, or above it.
 #![allow(unused)]
 
 use requite::prelude::*;
@@ -12,5 +12,9 @@ impl Billing {
 
 #[handler]
 pub async fn free() {}
+
+#[handler]
+#[service]
+async fn upside_down() {}
 
 fn main() {}

@@ -1,4 +1,4 @@
-//! `#[service]` is for impls and traits.
+//! `#[service]` is for impls, traits and functions.
 #![allow(unused)]
 
 use requite::prelude::*;

@@ -25,6 +25,10 @@ impl ServiceOptions {
             match argument.key.to_string().as_str() {
                 "name" => options.name = argument.text("billing", errors),
                 "version" => options.version = argument.text("1.2.0", errors),
+                key if HandlerOptions::KNOWN.contains(&key) => {
+                    let rule = format!("`{key}` is an option of a handler: move it to #[handler(…)]");
+                    errors.at(&argument.key, rule);
+                }
                 _ => argument.unknown("#[service]", &Self::KNOWN, errors),
             }
         }

@@ -6,7 +6,7 @@ use crate::errors::Errors;
 use crate::expand;
 use crate::model::{Form, Handler, Service, strip_handler};
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream};
 use syn::{Attribute, ImplItem, Item, Signature, TraitItem, Visibility, parse_quote};
 
@@ -17,23 +17,20 @@ pub(crate) fn service(service: &Service, errors: Errors) -> TokenStream {
     let is_sound = |handler: &&Handler| form_is_sound && check::handler_is_sound(service, handler);
     let sound: Vec<&Handler> = service.handlers.iter().filter(is_sound).collect();
     let item = match &service.form {
-        Form::Impl(item) if form_is_sound => {
-            let self_ty = &item.self_ty;
-            quote! {
-                #item
-                impl ::requite::Service for #self_ty {
-                    fn definition(self) -> ::requite::ServiceDefinition {
-                        ::core::unreachable!()
-                    }
-                }
-            }
+        Form::Impl(item) => {
+            let service_impl = form_is_sound.then(|| service_impl(&item.self_ty));
+            quote!(#item #service_impl)
         }
-        Form::Impl(item) => quote!(#item),
         Form::Trait(item) => {
             let mut item = expand::with_send_futures(item, sound.iter().copied());
             item.attrs.push(parse_quote!(#[allow(async_fn_in_trait)]));
             item.items.extend(form_is_sound.then(into_service));
             quote!(#item)
+        }
+        Form::Function(item) => {
+            let service_type = form_is_sound.then(|| expand::service_type(service));
+            let service_impl = form_is_sound.then(|| service_impl(&service.ident));
+            quote!(#item #service_type #service_impl)
         }
     };
     let (client, client_type) = (service.client(), expand::client_type(service));
@@ -45,6 +42,16 @@ pub(crate) fn service(service: &Service, errors: Errors) -> TokenStream {
         #[allow(dead_code, private_interfaces, unused_variables)]
         impl #client {
             #(#calls)*
+        }
+    }
+}
+
+fn service_impl(self_ty: &impl ToTokens) -> TokenStream {
+    quote! {
+        impl ::requite::Service for #self_ty {
+            fn definition(self) -> ::requite::ServiceDefinition {
+                ::core::unreachable!()
+            }
         }
     }
 }
@@ -98,6 +105,9 @@ pub(crate) fn not_a_service(item: TokenStream, errors: Errors) -> TokenStream {
                 }
             }
         }
+        Item::Fn(function) => {
+            strip_handler(&mut function.attrs);
+        }
         _ => {}
     }
     quote!(#errors #parsed)
@@ -105,8 +115,8 @@ pub(crate) fn not_a_service(item: TokenStream, errors: Errors) -> TokenStream {
 
 /// `#[handler]` that no `#[service]` took away.
 pub(crate) fn stray_handler(item: TokenStream) -> TokenStream {
-    const RULE: &str = "#[handler] belongs on an `async fn` inside a #[service] impl or trait: \
-                        put #[service] on the impl or trait around it";
+    const RULE: &str = "#[handler] belongs on an `async fn` under #[service]: put #[service] on the impl or \
+                        trait around a method, above #[handler] on a free function";
     let mut errors = Errors::default();
     match syn::parse2::<Function>(item.clone()) {
         Ok(function) => errors.at(function.0.ident, RULE),

@@ -138,6 +138,21 @@ fn raw_identifier() {
 }
 
 #[test]
+fn free_function() {
+    let service = pipeline::service(
+        quote!(name = "billing"),
+        quote! {
+            /// Charges a card.
+            #[handler(lease = "30s", attempts = 3)]
+            pub(crate) async fn charge_card(cx: &Context, order: Order) -> Result<Receipt, ChargeError> {
+                bank(cx).charge(order).await
+            }
+        },
+    );
+    assert_golden("free_function", service);
+}
+
+#[test]
 fn service_with_mistakes() {
     let service = pipeline::service(
         quote!(nmae = "billing"),
@@ -154,6 +169,19 @@ fn service_with_mistakes() {
         },
     );
     assert_golden("service_with_mistakes", service);
+}
+
+#[test]
+fn free_function_with_mistakes() {
+    let service = pipeline::service(
+        quote!(lease = "30s"),
+        quote! {
+            fn charge(order: Order) -> Receipt {
+                todo!()
+            }
+        },
+    );
+    assert_golden("free_function_with_mistakes", service);
 }
 
 #[test]

@@ -7,13 +7,14 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::format_ident;
 use syn::ext::IdentExt;
 use syn::{
-    Attribute, Block, Expr, FnArg, GenericArgument, ImplItem, Item, ItemImpl, ItemTrait, Lit, Meta, Pat,
-    PatType, PathArguments, PathSegment, ReturnType, Signature, TraitItem, Type, Visibility, parse_quote,
+    Attribute, Block, Expr, FnArg, GenericArgument, ImplItem, Item, ItemFn, ItemImpl, ItemTrait, Lit, Meta,
+    Pat, PatType, PathArguments, PathSegment, ReturnType, Signature, TraitItem, Type, Visibility,
+    parse_quote, parse_str,
 };
 
-/// An impl or a trait under `#[service]`.
+/// An impl, a trait or a free function under `#[service]`.
 pub(crate) struct Service {
-    /// The name of the type or trait.
+    /// The name of the type or trait; of a function, the name of the struct that is made for it.
     pub(crate) ident: Ident,
     pub(crate) options: ServiceOptions,
     pub(crate) form: Form,
@@ -24,11 +25,12 @@ pub(crate) struct Service {
 pub(crate) enum Form {
     Impl(ItemImpl),
     Trait(ItemTrait),
+    Function(ItemFn),
 }
 
 /// A function under `#[handler]`.
 pub(crate) struct Handler {
-    /// Where it is among the items of the impl or trait.
+    /// Where it is among the items of the impl or trait; a free function is alone.
     pub(crate) position: usize,
     pub(crate) options: HandlerOptions,
     /// The other attributes.
@@ -51,8 +53,10 @@ impl Service {
         match syn::parse2(item).map_err(|error| errors.push(error)).ok()? {
             Item::Impl(item) => Self::from_impl(options, item, errors),
             Item::Trait(item) => Some(Self::from_trait(options, item, errors)),
+            Item::Fn(item) => Self::from_function(options, item, errors),
             other => {
-                const RULE: &str = "#[service] belongs on `impl Type { … }` or on `trait Name { … }`";
+                const RULE: &str = "#[service] belongs on `impl Type { … }`, on `trait Name { … }` \
+                                    or on `async fn name(…) { … }`";
                 match item_name(&other) {
                     Some(name) => errors.at(name, RULE),
                     None => errors.at(other, RULE),
@@ -96,6 +100,33 @@ impl Service {
         Self { ident: item.ident.clone(), options, form: Form::Trait(item), handlers }
     }
 
+    fn from_function(options: ServiceOptions, mut item: ItemFn, errors: &mut Errors) -> Option<Self> {
+        if let Some(receiver) = item.sig.receiver() {
+            let rule = "a free function has no `self`: remove it; \
+                        for a method, put #[service] on the `impl` around it, and #[handler] here";
+            errors.at(receiver, rule);
+            return None;
+        }
+        let name = &item.sig.ident;
+        let Ok(mut ident) = parse_str::<Ident>(&camel_case(&name.unraw().to_string())) else {
+            let rule = format!(
+                "the service is a struct with the function's name in CamelCase, and `{name}` gives none: \
+                 rename the function"
+            );
+            errors.at(name, rule);
+            return None;
+        };
+        ident.set_span(name.span());
+        let handler = Handler {
+            position: 0,
+            options: take_options(&mut item.attrs, errors).unwrap_or_default(),
+            attrs: item.attrs.clone(),
+            sig: item.sig.clone(),
+            body: None,
+        };
+        Some(Self { ident, options, form: Form::Function(item), handlers: vec![handler] })
+    }
+
     /// The name on the wire.
     pub(crate) fn name(&self) -> String {
         match &self.options.name {
@@ -108,6 +139,7 @@ impl Service {
         description(match &self.form {
             Form::Impl(item) => &item.attrs,
             Form::Trait(item) => &item.attrs,
+            Form::Function(item) => &item.attrs,
         })
     }
 
@@ -120,6 +152,7 @@ impl Service {
         match &self.form {
             Form::Impl(_) => parse_quote!(pub),
             Form::Trait(item) => item.vis.clone(),
+            Form::Function(item) => item.vis.clone(),
         }
     }
 }
@@ -250,7 +283,6 @@ fn item_name(item: &Item) -> Option<&Ident> {
     match item {
         Item::Const(item) => Some(&item.ident),
         Item::Enum(item) => Some(&item.ident),
-        Item::Fn(item) => Some(&item.sig.ident),
         Item::Mod(item) => Some(&item.ident),
         Item::Static(item) => Some(&item.ident),
         Item::Struct(item) => Some(&item.ident),
@@ -275,6 +307,12 @@ fn description(attrs: &[Attribute]) -> String {
     let lines: Vec<String> =
         lines.map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect();
     lines.join("\n").trim().to_owned()
+}
+
+/// `charge_card` → `ChargeCard`.
+fn camel_case(name: &str) -> String {
+    let words = name.split('_').map(str::chars);
+    words.flat_map(|mut word| word.next().into_iter().flat_map(char::to_uppercase).chain(word)).collect()
 }
 
 /// `UserAccounts` → `user-accounts`, `HTTPProxy` → `http-proxy`.
@@ -308,6 +346,19 @@ mod tests {
             ("Snake_Case", "snake-case"),
         ] {
             assert_eq!(kebab_case(name), kebab);
+        }
+    }
+
+    #[test]
+    fn structs_of_functions_are_camel_case() {
+        for (name, camel) in [
+            ("charge", "Charge"),
+            ("charge_card", "ChargeCard"),
+            ("_oauth2__tokens_", "Oauth2Tokens"),
+            ("self_", "Self"),
+            ("__", ""),
+        ] {
+            assert_eq!(camel_case(name), camel);
         }
     }
 

@@ -5,7 +5,7 @@ use crate::model::Service;
 use crate::{check, expand, fallback};
 use proc_macro2::TokenStream;
 
-/// `#[service]` on an impl or a trait.
+/// `#[service]` on an impl, a trait or a free function.
 pub(crate) fn service(options: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let Some(service) = Service::parse(options, item.clone(), &mut errors) else {

@@ -106,7 +106,7 @@ pub use service::{HandlerError, NoError, Retry, Service, ServiceDefinition};
 pub use setup::{Setup, StreamLimits};
 pub use wire::record::Reason;
 
-/// Makes a service of an `impl` or of a `trait`, and a client for it.
+/// Makes a service of an `impl`, of a `trait` or of a free `async fn`, and a client for it.
 ///
 /// ```
 /// use requite::prelude::*;
@@ -126,9 +126,31 @@ pub use wire::record::Reason;
 /// On a trait it makes a contract that both sides share: the server serves `value.into_service()` of a type that
 /// implements it, the client needs the trait only.
 ///
+/// A free function is a service with one handler. It stays what it is, to be called and tested as plain Rust. What is
+/// served is a struct that is named after it, and the client is that struct's:
+///
+/// ```no_run
+/// use requite::prelude::*;
+///
+/// /// Charges a card.
+/// #[service(name = "billing")]
+/// #[handler(lease = "30s", attempts = 3)] // may be left out, as its options
+/// async fn charge(cx: &Context, cents: u64) -> String {
+///     format!("{cents} cents, charged under {}", cx.idempotency_key())
+/// }
+///
+/// # async fn main_of_the_worker(url: &str) -> anyhow::Result<()> {
+/// Server::connect(url).await?.serve(Charge).run().await?;
+/// # Ok(()) }
+///
+/// # async fn elsewhere(url: &str) -> anyhow::Result<()> {
+/// let receipt = ChargeClient::connect(url).await?.charge(4200).key("order-17").await?;
+/// # Ok(()) }
+/// ```
+///
 /// | option | default | limits |
 /// |---|---|---|
-/// | `name = "…"` | the type's or trait's name in kebab-case: `UserAccounts` → `user-accounts` | 1 to 64 of `A-Z a-z 0-9 _ -`, not starting with `-` |
+/// | `name = "…"` | the type's, trait's or function's name in kebab-case: `UserAccounts`, `user_accounts` → `user-accounts` | 1 to 64 of `A-Z a-z 0-9 _ -`, not starting with `-` |
 /// | `version = "…"` | the version of the crate | Semantic Versioning |
 ///
 /// What is generated, and nothing else lands in the scope of the item:
@@ -139,14 +161,16 @@ pub use wire::record::Reason;
 /// | each handler `greet` | `GreeterClient::greet(…)`, a [`Call`], and `GreeterClient::attach_greet(key)`, an [`Attach`] |
 /// | an `impl` | `impl Service for Greeter` |
 /// | a `trait` | its method `into_service(self)` |
+/// | an `async fn greet` | `struct Greet;`, as visible as the function, and `impl Service for Greet` |
 ///
 /// Doc comments of item and handlers become descriptions.
 pub use requite_macros::service;
 
-/// Marks an `async fn` inside a [`macro@service`] as a handler.
+/// Marks an `async fn` inside a [`macro@service`] as a handler, and takes its options; on a free function it stands below
+/// `#[service]`.
 ///
-/// `async fn name(&self, cx: &Context, request: T) -> Result<R, E>`: [`Context`] and request may be left out; a handler that
-/// cannot fail returns `R`. Requests and replies are owned types that serde reads and writes, `E` derives
+/// `async fn name(&self, cx: &Context, request: T) -> Result<R, E>`, without `&self` if it is free: [`Context`] and request
+/// may be left out; a handler that cannot fail returns `R`. Requests and replies are owned types that serde reads and writes, `E` derives
 /// [`derive@CallError`].
 ///
 /// | option | default | limits | meaning |

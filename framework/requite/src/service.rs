@@ -117,10 +117,11 @@ pub trait ReplyType: Serialize + DeserializeOwned + Send + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + Send + 'static> ReplyType for T {}
 
-/// Something that can be served: a type with `#[service]` on its `impl`.
+/// Something that can be served: a type with `#[service]` on its `impl`, or the struct of a function with `#[service]`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a service",
-    note = "put `#[service]` on its `impl`; for a service trait, serve `value.into_service()`"
+    note = "put `#[service]` on its `impl`; for a service trait, serve `value.into_service()`",
+    note = "for a free function, serve the struct that is named after it: `Charge` for `async fn charge`"
 )]
 pub trait Service {
     /// The service with its handlers.

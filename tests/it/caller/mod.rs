@@ -7,6 +7,7 @@ mod cut;
 mod events;
 mod fixture;
 mod forged;
+mod free_function;
 mod hostile;
 mod keys;
 mod leaving;

@@ -1,6 +1,7 @@
 //! The rules on the model. Every mistake is reported, on the token that makes it, with what is allowed
 //! instead.
 
+mod function;
 mod options;
 mod signature;
 
@@ -23,7 +24,7 @@ pub(crate) fn service(service: &Service, errors: &mut Errors) {
     }
     for handler in &service.handlers {
         options::handler(handler, errors);
-        signature::handler(handler, errors);
+        signature::handler(service, handler, errors);
         client_name(service, handler, errors);
     }
     wire_names(service, errors);
@@ -39,7 +40,7 @@ pub(crate) fn form_is_sound(service: &Service) -> bool {
 /// Whether code can be generated for the handler.
 pub(crate) fn handler_is_sound(service: &Service, handler: &Handler) -> bool {
     let mut errors = Errors::default();
-    signature::handler(handler, &mut errors);
+    signature::handler(service, handler, &mut errors);
     client_name(service, handler, &mut errors);
     errors.is_empty()
 }
@@ -61,6 +62,7 @@ fn form(service: &Service, errors: &mut Errors) {
             }
             &item.generics
         }
+        Form::Function(item) => return function::name(service, item, errors),
     };
     if !generics.params.is_empty() {
         let rule = "a service has no generic parameters, because its client must know every type: \

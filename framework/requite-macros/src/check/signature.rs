@@ -1,7 +1,7 @@
 //! The shape of a handler: `async fn name(&self, cx: &Context, request: Request) -> Result<Reply, Error>`.
 
 use crate::errors::Errors;
-use crate::model::{Handler, is_context, last_segment, result_arguments};
+use crate::model::{Form, Handler, Service, is_context, last_segment, result_arguments};
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::visit::{self, Visit};
@@ -12,10 +12,13 @@ use syn::{
 const NO_STREAMS: &str = "streams are not supported yet: a handler takes at most one request by value \
                           and returns `T` or `Result<T, E>`; send a `Vec<T>`, or pages";
 
-pub(crate) fn handler(handler: &Handler, errors: &mut Errors) {
+pub(crate) fn handler(service: &Service, handler: &Handler, errors: &mut Errors) {
     qualifiers(handler, errors);
     generics(handler, errors);
-    receiver(handler, errors);
+    match service.form {
+        Form::Impl(_) | Form::Trait(_) => receiver(handler, errors),
+        Form::Function(_) => {} // one with a receiver was no service at all
+    }
     arguments(handler, errors);
     output(handler, errors);
     if let Some(body) = &handler.body {
@@ -94,7 +97,7 @@ fn context(argument: &PatType, position: usize, count: usize, errors: &mut Error
         return;
     }
     if position > 0 {
-        errors.at(argument, "the context comes first: `&self, cx: &Context, request: Request`");
+        errors.at(argument, "the context comes before the request: `cx: &Context, request: Request`");
     }
     let borrowed = matches!(&*argument.ty, Type::Reference(reference) if reference.mutability.is_none());
     if !borrowed {

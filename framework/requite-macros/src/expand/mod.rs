@@ -23,13 +23,30 @@ pub(crate) fn service(service: &Service) -> TokenStream {
         }
         Form::Trait(item) => {
             let mut item = with_send_futures(item, &service.handlers);
-            item.items.push(server::into_service(service, &item.ident));
+            item.items.push(server::into_service(service));
             quote!(#item)
+        }
+        Form::Function(item) => {
+            let service_type = service_type(service);
+            let service = server::service_impl(service, &service.ident);
+            quote!(#item #service_type #service)
         }
     };
     let client = client::client(service);
     let assertions = service.handlers.iter().map(types::assertions);
     quote!(#(#assertions)* #served #client)
+}
+
+/// What stands for a free function where a service is served.
+pub(crate) fn service_type(service: &Service) -> TokenStream {
+    let (ident, visibility) = (&service.ident, service.client_visibility());
+    let docs = format!(" The service `{}`, of one function.", service.name());
+    quote! {
+        #[doc = #docs]
+        #[derive(Clone, Copy, Debug)]
+        #[allow(unreachable_pub)]
+        #visibility struct #ident;
+    }
 }
 
 /// `async fn` in a trait makes no promise that its future is `Send`, which a server needs; `impl Future +

@@ -1,13 +1,13 @@
 //! The serving side: the service's definition, with one registration per handler.
 
-use crate::model::{Handler, Service};
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{quote, quote_spanned};
-use syn::{TraitItem, Type, parse_quote};
+use crate::model::{Form, Handler, Service};
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::{TraitItem, parse_quote};
 
-/// `impl ::requite::Service` for the type of an impl.
-pub(super) fn service_impl(service: &Service, self_ty: &Type) -> TokenStream {
-    let body = definition(service, &quote!(Self));
+/// `impl ::requite::Service` for the type of an impl, or for the struct of a function.
+pub(super) fn service_impl(service: &Service, self_ty: &impl ToTokens) -> TokenStream {
+    let body = definition(service);
     quote! {
         #[automatically_derived]
         impl ::requite::Service for #self_ty {
@@ -20,8 +20,8 @@ pub(super) fn service_impl(service: &Service, self_ty: &Type) -> TokenStream {
 }
 
 /// The provided method of a trait that does the same for whatever implements it.
-pub(super) fn into_service(service: &Service, contract: &Ident) -> TraitItem {
-    let body = definition(service, &quote!(<Self as #contract>));
+pub(super) fn into_service(service: &Service) -> TraitItem {
+    let body = definition(service);
     parse_quote! {
         /// What a server runs: every handler of this contract, answered by `self`.
         #[allow(deprecated, unused_variables)]
@@ -34,29 +34,42 @@ pub(super) fn into_service(service: &Service, contract: &Ident) -> TraitItem {
     }
 }
 
-fn definition(service: &Service, owner: &TokenStream) -> TokenStream {
+/// What the handlers share is bound first: a free function may have any name, also one of those that follow.
+fn definition(service: &Service) -> TokenStream {
+    let shared = match &service.form {
+        Form::Impl(_) | Form::Trait(_) => quote!(self),
+        Form::Function(item) => item.sig.ident.to_token_stream(),
+    };
     let (name, description) = (service.name(), service.description());
     let version = match &service.options.version {
         Some(version) => quote!(#version),
         None => quote!(::core::env!("CARGO_PKG_VERSION")),
     };
-    let registrations = service.handlers.iter().map(|handler| registration(service, handler, owner));
+    let registrations = service.handlers.iter().map(|handler| registration(service, handler));
     quote! {
-        let service = ::std::sync::Arc::new(self);
+        let service = ::std::sync::Arc::new(#shared);
         let definition = ::requite::__private::definition(#name, #version, #description);
         #(#registrations)*
         definition
     }
 }
 
-/// A statement and not a link in a chain of calls, because only statements take `#[cfg]`. The handler is
-/// called by its full path: on an `Arc`, `.clone()` or `.as_ref()` would be the methods of `Arc`.
-fn registration(service: &Service, handler: &Handler, owner: &TokenStream) -> TokenStream {
+/// A statement and not a link in a chain of calls, because only statements take `#[cfg]`. A method is called
+/// by its full path: on an `Arc`, `.clone()` or `.as_ref()` would be the methods of `Arc`.
+fn registration(service: &Service, handler: &Handler) -> TokenStream {
     let (client, constant, cfgs) = (service.client(), handler.constant(), handler.cfgs());
     let (function, request) = (handler.ident(), handler.request_type());
     let constructor = match handler.output().error {
         Some(_) => quote!(handler),
         None => quote!(infallible_handler),
+    };
+    let (callee, lent_service) = match &service.form {
+        Form::Impl(_) => (quote!(Self::#function), quote!(&service,)),
+        Form::Trait(item) => {
+            let contract = &item.ident;
+            (quote!(<Self as #contract>::#function), quote!(&service,))
+        }
+        Form::Function(_) => (quote!(service), quote!()),
     };
     let (cx, lent_cx) = match handler.takes_context() {
         true => (quote!(cx), quote!(&cx,)),
@@ -71,7 +84,7 @@ fn registration(service: &Service, handler: &Handler, owner: &TokenStream) -> To
     let handler = quote_spanned! {span=>
         ::requite::__private::#constructor(move |#cx: ::requite::Context, #input: #request| {
             let service = ::std::sync::Arc::clone(&service);
-            async move { #owner::#function(&service, #lent_cx #given_input).await }
+            async move { #callee(#lent_service #lent_cx #given_input).await }
         })
     };
     quote! {
