@@ -2,7 +2,8 @@
 //! waits.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    hash::{BuildHasher, Hash},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -103,14 +104,63 @@ pub(super) struct Pending {
     own: Mutex<Own>,
     /// Woken when a reminder has to be written.
     begun: Notify,
-    /// Calls under any other id, by `<service>.<id>`. Several calls of one process may share a key.
-    others: Mutex<HashMap<Box<str>, Vec<Arc<Mailbox>>>>,
+    /// Calls under any other id, by `<service>.<id>`.
+    others: Mutex<HashMap<Box<str>, Sharing>>,
+}
+
+/// The calls of this client under one id: the one that made it, or several that attached or chose the same key.
+struct Sharing {
+    first: Arc<Mailbox>,
+    more: Vec<Arc<Mailbox>>,
+}
+
+impl Sharing {
+    fn iter(&self) -> impl Iterator<Item = &Arc<Mailbox>> {
+        std::iter::once(&self.first).chain(&self.more)
+    }
+
+    fn put(&self, mail: Mail) {
+        for mailbox in &self.more {
+            mailbox.put(mail.clone());
+        }
+        self.first.put(mail);
+    }
+
+    /// Takes one out; nothing is left if it was the only one.
+    fn without(mut self, mailbox: &Arc<Mailbox>) -> Option<Self> {
+        if Arc::ptr_eq(&self.first, mailbox) {
+            self.first = self.more.pop()?;
+        } else {
+            self.more.retain(|it| !Arc::ptr_eq(it, mailbox));
+        }
+        Some(self)
+    }
+}
+
+/// Adds a mailbox to those of its id.
+fn share<K: Eq + Hash, S: BuildHasher>(calls: &mut HashMap<K, Sharing, S>, id: K, mailbox: &Arc<Mailbox>) {
+    let mailbox = Arc::clone(mailbox);
+    match calls.entry(id) {
+        Entry::Vacant(entry) => drop(entry.insert(Sharing { first: mailbox, more: Vec::new() })),
+        Entry::Occupied(mut entry) => entry.get_mut().more.push(mailbox),
+    }
+}
+
+/// Takes a mailbox out of those of its id.
+fn leave<K: Eq + Hash + Clone, S: BuildHasher>(
+    calls: &mut HashMap<K, Sharing, S>,
+    id: &K,
+    mailbox: &Arc<Mailbox>,
+) {
+    if let Some(left) = calls.remove(id).and_then(|sharing| sharing.without(mailbox)) {
+        calls.insert(id.clone(), left);
+    }
 }
 
 /// Calls under ids of this client instance, by the number in the id.
 #[derive(Default)]
 struct Own {
-    calls: Numbered<Arc<Mailbox>>,
+    calls: Numbered<Sharing>,
     /// Calls that began since the last reminders, and those that began before; most of both are over.
     begun: Vec<u64>,
     begun_before: Vec<u64>,
@@ -139,7 +189,7 @@ impl Pending {
         match address {
             Address::Own(number) => {
                 let mut own = self.own();
-                own.calls.insert(*number, Arc::clone(&mailbox));
+                share(&mut own.calls, *number, &mailbox);
                 let reminded = own.reminded;
                 if reminded {
                     own.begun.push(*number);
@@ -152,7 +202,7 @@ impl Pending {
                 (mailbox, reminded)
             }
             Address::Other(key) => {
-                self.others().entry(key.clone()).or_default().push(Arc::clone(&mailbox));
+                share(&mut self.others(), key.clone(), &mailbox);
                 (mailbox, false)
             }
         }
@@ -176,39 +226,26 @@ impl Pending {
         let mut own = self.own();
         let begun = std::mem::take(&mut own.begun);
         let due = std::mem::replace(&mut own.begun_before, begun);
-        for call in due.iter().filter_map(|number| own.calls.get(number)) {
-            call.put(Mail::Reminder);
+        for calls in due.iter().filter_map(|number| own.calls.get(number)) {
+            calls.put(Mail::Reminder);
         }
         !own.begun_before.is_empty()
     }
 
     pub(super) fn remove(&self, address: &Address, mailbox: &Arc<Mailbox>) {
         match address {
-            Address::Own(number) => drop(self.own().calls.remove(number)),
-            Address::Other(key) => {
-                let mut others = self.others();
-                if let Some(of_key) = others.get_mut(key) {
-                    of_key.retain(|it| !Arc::ptr_eq(it, mailbox));
-                    if of_key.is_empty() {
-                        others.remove(key);
-                    }
-                }
-            }
+            Address::Own(number) => leave(&mut self.own().calls, number, mailbox),
+            Address::Other(key) => leave(&mut self.others(), key, mailbox),
         }
     }
 
     pub(super) fn deliver(&self, service: &str, id: &str, mail: Mail) {
         if let Some(number) = self.own_number(id) {
-            if let Some(mailbox) = self.own().calls.get(&number) {
-                mailbox.put(mail);
+            if let Some(calls) = self.own().calls.get(&number) {
+                calls.put(mail);
             }
-        } else if let Some((last, others)) =
-            self.others().get(&key(service, id)).and_then(|of_key| of_key.split_last())
-        {
-            for mailbox in others {
-                mailbox.put(mail.clone());
-            }
-            last.put(mail);
+        } else if let Some(calls) = self.others().get(&key(service, id)) {
+            calls.put(mail);
         }
     }
 
@@ -217,13 +254,13 @@ impl Pending {
         let own = self.own();
         let mut steady: Vec<_> = own.calls.iter().collect();
         steady.sort_unstable_by_key(|(number, _)| **number);
-        for (_, mailbox) in steady {
+        for mailbox in steady.into_iter().flat_map(|(_, calls)| calls.iter()) {
             mailbox.put(mail.clone());
         }
         let others = self.others();
         let mut steady: Vec<_> = others.iter().collect();
         steady.sort_unstable_by_key(|(key, _)| *key);
-        for mailbox in steady.into_iter().flat_map(|(_, of_key)| of_key) {
+        for mailbox in steady.into_iter().flat_map(|(_, calls)| calls.iter()) {
             mailbox.put(mail.clone());
         }
     }
@@ -232,7 +269,7 @@ impl Pending {
         self.own.lock().expect("nobody panics with the mailboxes in hand")
     }
 
-    fn others(&self) -> MutexGuard<'_, HashMap<Box<str>, Vec<Arc<Mailbox>>>> {
+    fn others(&self) -> MutexGuard<'_, HashMap<Box<str>, Sharing>> {
         self.others.lock().expect("nobody panics with the mailboxes in hand")
     }
 }
@@ -274,6 +311,25 @@ mod tests {
         let (mailbox, _) = pending.add(&address);
         pending.remove(&address, &mailbox);
         assert!(tokio::time::timeout(REMINDED_WITHIN * 3, mailbox.next()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_share_an_id_share_its_mail() {
+        let (pending, _reminding) = reminding().await;
+        for address in [Address::Own(1), Address::Other("rq.k.key".into())] {
+            let calls = [(); 3].map(|()| pending.add(&address).0);
+            for gone in 0..3 {
+                pending.deliver_to_all(&Mail::Reconnected);
+                for mailbox in &calls[gone..] {
+                    while !matches!(mailbox.next().await, Mail::Reconnected) {}
+                }
+                pending.remove(&address, &calls[gone]);
+            }
+        }
+        let calls = [(); 3].map(|()| pending.add(&Address::Own(2)).0);
+        for mailbox in &calls {
+            assert!(matches!(mailbox.next().await, Mail::Reminder));
+        }
     }
 
     #[tokio::test(start_paused = true)]
