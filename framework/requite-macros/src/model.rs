@@ -129,9 +129,10 @@ impl Service {
 
     /// The name on the wire.
     pub(crate) fn name(&self) -> String {
-        match &self.options.name {
-            Some(name) => name.value.clone(),
-            None => kebab_case(&self.ident.unraw().to_string()),
+        match (&self.options.name, &self.form) {
+            (Some(name), _) => name.value.clone(),
+            (None, Form::Function(item)) => words(&item.sig.ident.unraw().to_string()).join("-"),
+            (None, _) => kebab_case(&self.ident.unraw().to_string()),
         }
     }
 
@@ -332,9 +333,26 @@ fn kebab_case(name: &str) -> String {
     kebab
 }
 
+/// The words of a name in snake_case.
+fn words(name: &str) -> Vec<&str> {
+    name.split('_').filter(|word| !word.is_empty()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn functions_that_differ_have_default_names_that_do() {
+        for (name, kebab) in [
+            ("charge", "charge"),
+            ("a_b", "a-b"),
+            ("charge_2", "charge-2"),
+            ("_oauth2__tokens_", "oauth2-tokens"),
+        ] {
+            assert_eq!(words(name).join("-"), kebab);
+        }
+    }
 
     #[test]
     fn default_names_are_kebab_case() {

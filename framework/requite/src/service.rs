@@ -1,8 +1,15 @@
 //! A service and its handlers as data: what the macros produce and what the server runs.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::{Future, ready},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -185,11 +192,11 @@ pub(crate) type Running = Pin<Box<dyn Future<Output = Produced> + Send>>;
 
 /// A handler with its types erased: bytes in, bytes out.
 #[derive(Clone)]
-pub struct HandlerFn(Arc<dyn Fn(Context, ContentType, Bytes) -> Running + Send + Sync>);
+pub struct HandlerFn(Arc<dyn Fn(Context, ContentType, &[u8]) -> Running + Send + Sync>);
 
 impl HandlerFn {
     /// Decode, run, encode.
-    pub(crate) fn run(&self, context: Context, content_type: ContentType, body: Bytes) -> Running {
+    pub(crate) fn run(&self, context: Context, content_type: ContentType, body: &[u8]) -> Running {
         (self.0)(context, content_type, body)
     }
 }
@@ -210,29 +217,29 @@ where
     Fut: Future<Output = Result<T, E>> + Send + 'static,
 {
     HandlerFn(Arc::new(move |context, content_type, body| {
-        let input = codec::decode::<I>(content_type, &body, &Limits::default());
-        let running = input.map(|input| {
-            context.count_run();
-            run(context, input)
-        });
-        Box::pin(async move {
-            let result = match running {
-                Ok(running) => running.await,
-                Err(error) => return Produced::Undecodable(error.to_string()),
-            };
-            let encoded = match &result {
-                Ok(value) => codec::encode(content_type, value),
-                Err(error) => codec::encode(content_type, error),
-            };
-            match (encoded, result) {
-                (Ok(body), Ok(_)) => Produced::Value(body),
-                (Ok(body), Err(error)) => {
-                    Produced::Error { body, text: codec::sanitise(&error.to_string()), retry: error.retry() }
-                }
-                (Err(error), _) => Produced::Unencodable(error.to_string()),
+        match codec::decode::<I>(content_type, body, &Limits::default()) {
+            Ok(input) => {
+                context.count_run();
+                // Mapped, not awaited in a block, which would hold the future twice.
+                Box::pin(run(context, input).map(move |result| produced(content_type, result)))
             }
-        })
+            Err(error) => Box::pin(ready(Produced::Undecodable(error.to_string()))),
+        }
     }))
+}
+
+fn produced<T: ReplyType, E: HandlerError>(content_type: ContentType, result: Result<T, E>) -> Produced {
+    let encoded = match &result {
+        Ok(value) => codec::encode(content_type, value),
+        Err(error) => codec::encode(content_type, error),
+    };
+    match (encoded, result) {
+        (Ok(body), Ok(_)) => Produced::Value(body),
+        (Ok(body), Err(error)) => {
+            Produced::Error { body, text: codec::sanitise(&error.to_string()), retry: error.retry() }
+        }
+        (Err(error), _) => Produced::Unencodable(error.to_string()),
+    }
 }
 
 /// Wraps a handler that cannot fail.
@@ -243,8 +250,5 @@ where
     F: Fn(Context, I) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = T> + Send + 'static,
 {
-    handler(move |context, input| {
-        let running = run(context, input);
-        async move { Ok::<T, NoError>(running.await) }
-    })
+    handler(move |context, input| run(context, input).map(Ok::<T, NoError>))
 }

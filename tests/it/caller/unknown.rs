@@ -6,7 +6,8 @@ use std::{
 };
 
 use requite::{CallError, Unknown, Why};
-use requite_test::Proxy;
+use requite_test::{NatsServer, Proxy};
+use tokio::runtime::Builder;
 
 use super::fixture::{Clerk, ClerkClient, Office, SHOP, SOON, Stamped, connect, serve, within};
 
@@ -124,6 +125,23 @@ async fn the_deadline_ends_a_call_in_every_phase() {
     assert!((deadline..late).contains(&begun.elapsed()), "attached: {:?}", begun.elapsed());
     nats.resume().unwrap();
     drop(busy);
+}
+
+/// A client's own tasks live where it was connected, and that may stand still.
+#[test]
+fn the_deadline_ends_a_call_that_another_runtime_awaits() {
+    let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
+    let (servers, clients, calls) = (runtime(), runtime(), runtime());
+    let nats = servers.block_on(NatsServer::start()).unwrap();
+    let client = clients.block_on(async {
+        let client = ClerkClient::new(connect(&nats.url(), SHOP).await);
+        // Lets the client's tasks begin.
+        tokio::task::yield_now().await;
+        client
+    });
+    let call = client.stamp("a".into()).deadline(Duration::from_millis(500));
+    let answer = calls.block_on(async { within(SOON, call).await });
+    assert_eq!(why(answer), Why::AcceptanceUnknown);
 }
 
 #[tokio::test]

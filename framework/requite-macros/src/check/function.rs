@@ -20,7 +20,7 @@ pub(super) fn name(service: &Service, function: &ItemFn, errors: &mut Errors) {
         errors.at(name, rule);
     }
     let mut mentions = Mentions { ident: of_struct, found: false };
-    mentions.visit_signature(&function.sig);
+    mentions.visit_item_fn(function);
     if mentions.found {
         let rule = format!(
             "the service is a struct with the function's name in CamelCase, which would hide the type \

@@ -4,7 +4,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use tokio::task::AbortHandle;
+use tokio::{runtime, task::AbortHandle};
 
 use super::{
     Inner,
@@ -83,8 +83,8 @@ pub(super) struct Drive {
     machine: Caller,
     address: Address,
     mailbox: Arc<Mailbox>,
-    /// Whether the mailbox gets a reminder.
-    reminded: bool,
+    /// The runtime on which a reminder is written for this call.
+    reminded_on: Option<runtime::Id>,
     /// Subscriptions of a keyed call.
     listeners: Vec<AbortHandle>,
     operation: Option<Operation>,
@@ -129,7 +129,7 @@ impl Drive {
         observer: Option<Observer>,
     ) -> Self {
         let address = client.pending.address(target.route.subjects.service().as_str(), target.id.as_str());
-        let (mailbox, reminded) = client.pending.add(&address);
+        let (mailbox, reminded_on) = client.pending.add(&address);
         Self {
             client,
             target,
@@ -138,7 +138,7 @@ impl Drive {
             machine,
             address,
             mailbox,
-            reminded,
+            reminded_on,
             listeners: Vec::new(),
             operation: None,
             begun: false,
@@ -222,7 +222,8 @@ impl Drive {
         // A call that nobody watches leaves the acknowledgement of its publish unread until it is reminded. Most
         // outcomes come sooner and prove the same, and then the call is woken once instead of twice, without a timer.
         let watched = until_accepted || self.observer.is_some();
-        if begins && self.reminded && !watched && self.machine.wake_at() >= now + REMINDED_WITHIN {
+        let patient = self.machine.wake_at() >= now + REMINDED_WITHIN;
+        if begins && self.request.is_some() && !watched && patient && self.is_reminded() {
             let mail = mailbox.next().await;
             now = self.now();
             if let Some(rest) = self.take_in(mail, now) {
@@ -259,6 +260,12 @@ impl Drive {
                 timer.as_mut().reset(tokio::time::Instant::now() + armed.since(now));
             }
         }
+    }
+
+    /// Another runtime than the one that this call is awaited on may stand still, and its reminders with it.
+    fn is_reminded(&self) -> bool {
+        let here = || runtime::Handle::try_current().map(|runtime| runtime.id()).ok();
+        self.reminded_on.is_some() && self.reminded_on == here()
     }
 
     fn take_in(&mut self, mail: Mail, now: Moment) -> Option<Rest> {

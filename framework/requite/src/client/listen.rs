@@ -21,14 +21,11 @@ pub(super) async fn start(
     instance: &Instance,
     pending: &Arc<Pending>,
 ) -> Result<Vec<AbortHandle>, SendError> {
+    let records = hear(broker, subjects.inboxes(instance), subjects, pending).await?;
+    let signals = hear(broker, subjects.signals(instance), subjects, pending).await?;
     let events = tokio::spawn(hear_events(broker.clone(), subjects.clone(), Arc::clone(pending)));
     let reminders = tokio::spawn(Arc::clone(pending).remind());
-    Ok(vec![
-        hear(broker, subjects.inboxes(instance), subjects, pending).await?,
-        hear(broker, subjects.signals(instance), subjects, pending).await?,
-        events.abort_handle(),
-        reminders.abort_handle(),
-    ])
+    Ok(vec![records, signals, events.abort_handle(), reminders.abort_handle()])
 }
 
 /// Starts to hear one keyed call: its inbox and its signals.
@@ -69,17 +66,17 @@ async fn hear(
 
 /// Puts a message into the mailbox of the call it is for. What cannot be read is dropped: both kinds are hints.
 fn sort(message: Message, subjects: &CallerSubjects, pending: &Pending) {
-    let subject = message.subject.clone();
-    if let Some((service, id)) = subjects.parse_inbox(&subject) {
+    let address_of = |(service, id)| pending.address(service, id);
+    if let Some(address) = subjects.parse_inbox(&message.subject).map(address_of) {
         // Whether it is the call's record is for the call to judge, who knows its stream.
-        pending.deliver(service, id, Mail::Record(message));
+        pending.deliver(&address, Mail::Record(message));
     } else if message.headers.first(header::VERSION) == Some(VERSION)
-        && let Some((service, id)) = subjects.parse_signal(&subject)
+        && let Some(address) = subjects.parse_signal(&message.subject).map(address_of)
         && let Some(signal) = Signal::decode(&message.payload)
     {
         let mail =
             Mail::Signal { kind: signal.kind, worker: signal.worker.to_owned(), attempt: signal.attempt };
-        pending.deliver(service, id, mail);
+        pending.deliver(&address, mail);
     }
 }
 
@@ -93,7 +90,7 @@ async fn hear_events(broker: AnyBroker, subjects: CallerSubjects, pending: Arc<P
             }
             Ok(Event::Denied { subject }) => {
                 if let Some((service, id)) = subjects.parse_request(&subject) {
-                    pending.deliver(service, id, Mail::Denied);
+                    pending.deliver(&pending.address(service, id), Mail::Denied);
                 }
             }
             Ok(Event::Unauthorized { text }) => tracing::error!(text, "the server refused the credentials"),

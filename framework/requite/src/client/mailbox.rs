@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{runtime, sync::Notify};
 
 use crate::{broker::Message, name::Instance, numbered::Numbered, wire::signal::SignalKind};
 
@@ -84,7 +84,7 @@ struct Reminding(Arc<Pending>);
 
 impl Drop for Reminding {
     fn drop(&mut self) {
-        self.0.own().reminded = false;
+        self.0.own().reminded_on = None;
         while self.0.write_reminders() {}
     }
 }
@@ -164,8 +164,8 @@ struct Own {
     /// Calls that began since the last reminders, and those that began before; most of both are over.
     begun: Vec<u64>,
     begun_before: Vec<u64>,
-    /// Whether reminders are written.
-    reminded: bool,
+    /// The runtime on which reminders are written.
+    reminded_on: Option<runtime::Id>,
 }
 
 impl Pending {
@@ -183,27 +183,27 @@ impl Pending {
         self.own_number(id).map_or_else(|| Address::Other(key(service, id)), Address::Own)
     }
 
-    /// A mailbox for a call, and whether it will get a [`Mail::Reminder`] if it is still pending then.
-    pub(super) fn add(&self, address: &Address) -> (Arc<Mailbox>, bool) {
+    /// A mailbox for a call, and the runtime on which it is written a [`Mail::Reminder`] if it is still pending then.
+    pub(super) fn add(&self, address: &Address) -> (Arc<Mailbox>, Option<runtime::Id>) {
         let mailbox = Arc::new(Mailbox::default());
         match address {
             Address::Own(number) => {
                 let mut own = self.own();
                 share(&mut own.calls, *number, &mailbox);
-                let reminded = own.reminded;
-                if reminded {
+                let reminded_on = own.reminded_on;
+                if reminded_on.is_some() {
                     own.begun.push(*number);
                 }
-                let first = reminded && own.begun.len() == 1;
+                let first = own.begun.len() == 1;
                 drop(own);
                 if first {
                     self.begun.notify_one();
                 }
-                (mailbox, reminded)
+                (mailbox, reminded_on)
             }
             Address::Other(key) => {
                 share(&mut self.others(), key.clone(), &mailbox);
-                (mailbox, false)
+                (mailbox, None)
             }
         }
     }
@@ -212,7 +212,7 @@ impl Pending {
     /// need one.
     pub(super) async fn remind(self: Arc<Self>) {
         let reminding = Reminding(self);
-        reminding.0.own().reminded = true;
+        reminding.0.own().reminded_on = Some(runtime::Handle::current().id());
         loop {
             reminding.0.begun.notified().await;
             while reminding.0.write_reminders() {
@@ -239,13 +239,18 @@ impl Pending {
         }
     }
 
-    pub(super) fn deliver(&self, service: &str, id: &str, mail: Mail) {
-        if let Some(number) = self.own_number(id) {
-            if let Some(calls) = self.own().calls.get(&number) {
-                calls.put(mail);
+    pub(super) fn deliver(&self, address: &Address, mail: Mail) {
+        match address {
+            Address::Own(number) => {
+                if let Some(calls) = self.own().calls.get(number) {
+                    calls.put(mail);
+                }
             }
-        } else if let Some(calls) = self.others().get(&key(service, id)) {
-            calls.put(mail);
+            Address::Other(key) => {
+                if let Some(calls) = self.others().get(key) {
+                    calls.put(mail);
+                }
+            }
         }
     }
 
@@ -297,8 +302,8 @@ mod tests {
         let (pending, _reminding) = reminding().await;
         for (number, wait) in (0..20).zip((0..20).map(|n| REMINDED_WITHIN * n / 13)) {
             tokio::time::sleep(wait).await;
-            let (mailbox, reminded) = pending.add(&Address::Own(number));
-            assert!(reminded);
+            let (mailbox, reminded_on) = pending.add(&Address::Own(number));
+            assert_eq!(reminded_on, Some(tokio::runtime::Handle::current().id()));
             let mail = tokio::time::timeout(REMINDED_WITHIN, mailbox.next()).await;
             assert!(matches!(mail, Ok(Mail::Reminder)), "{mail:?}");
         }
@@ -339,7 +344,7 @@ mod tests {
         reminding.abort();
         let _aborted = reminding.await;
         assert!(matches!(mailbox.next().await, Mail::Reminder));
-        let (_, reminded) = pending.add(&Address::Own(2));
-        assert!(!reminded);
+        let (_, reminded_on) = pending.add(&Address::Own(2));
+        assert_eq!(reminded_on, None);
     }
 }

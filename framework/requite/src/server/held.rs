@@ -61,7 +61,7 @@ pub(crate) struct Held {
     released: AtomicBool,
     /// Counts signals.
     pub(crate) signals: AtomicU64,
-    /// The request's payload, for a dead letter; shares the message's bytes.
+    /// The request's payload; shares the message's bytes.
     body: Bytes,
 }
 
@@ -106,8 +106,8 @@ impl Held {
     }
 
     /// The request's payload.
-    pub(crate) fn body(&self) -> Bytes {
-        self.body.clone()
+    pub(crate) fn body(&self) -> &Bytes {
+        &self.body
     }
 
     /// The worker's own connection.

@@ -28,6 +28,7 @@ use crate::{
         time::{FRESH, Moment},
     },
     subject::{AckSubject, SETUP, api},
+    turns,
     wire::{
         header,
         jetstream::{PullRequest, nanos},
@@ -108,10 +109,17 @@ impl Puller {
                 Heard::Message(message) => {
                     self.take(message);
                     // What has arrived already is taken without another look at everything else.
-                    while let Some(Some(message)) = messages.next().now_or_never() {
+                    let mut taken = 1;
+                    while taken < turns::TURN
+                        && let Some(Some(message)) = messages.next().now_or_never()
+                    {
                         self.take(message);
+                        taken += 1;
                     }
                     self.pulls.settle();
+                    if taken == turns::TURN {
+                        turns::pass().await;
+                    }
                 }
                 Heard::Event(Event::Closed) | Heard::Closed if ending => return,
                 Heard::Event(Event::Closed) | Heard::Closed => return self.closed.cancel(),
@@ -227,14 +235,14 @@ impl Puller {
         }
     }
 
-    fn take(&mut self, message: Message) {
+    fn take(&mut self, mut message: Message) {
         let now = self.broker.now();
         if let Some(status) = message.status {
             self.status(status, &message, now);
             return;
         }
         let pulled = self.pulls.delivered(now);
-        let Some(ack) = message.reply.clone() else {
+        let Some(ack) = message.reply.take() else {
             return;
         };
         let Some(facts) = AckSubject::parse(&ack) else {
@@ -315,9 +323,9 @@ impl Puller {
         let waited = method.server_now(now).map_or(0, |it| it.saturating_sub(arrival.stored));
         let prove = Duration::from_nanos(waited) > options.lease / 3;
         let machine = Attempt::new(method.new_attempt_id(), delivery, terms);
-        let held = Arc::new(Held::new(Arc::clone(method), arrival, body.clone(), machine));
+        let held = Arc::new(Held::new(Arc::clone(method), arrival, body, machine));
         let ticket = self.keeper.register(&held);
-        self.tasks.spawn(worker::attend(held, body, self.keeper.clone(), ticket, prove));
+        self.tasks.spawn(worker::attend(held, self.keeper.clone(), ticket, prove));
     }
 
     fn delivery(&self, arrival: &Arrival, count: u64, binding: Option<&Binding>, now: Moment) -> Delivery {

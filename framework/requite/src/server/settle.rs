@@ -140,7 +140,7 @@ async fn read_record(held: &Held, after: Duration, via: &AnyBroker) -> Result<Op
 
 async fn write_record(held: &Held, write: Write, via: &AnyBroker) -> Written {
     let message = record_message(held, write);
-    let left = held.lease().end().since(held.fed());
+    let left = held.lease().end().since(held.now());
     let answer = api::store(via, message, answer_within(held).min(left)).await;
     let counters = &held.method.service.counters;
     match answer {
@@ -266,7 +266,7 @@ async fn ask_owner(held: &Held, worker: &str, attempt_id: AttemptId, via: &AnyBr
 async fn bury(held: &Held, reason: Reason, via: &AnyBroker) -> bool {
     let origin = held.origin();
     let subject = held.method.service.subjects.dead_letter(origin.method, origin.caller, origin.id);
-    let body = held.body();
+    let body = held.body().clone();
     let stored =
         store_dead_letter(subject, held.envelope.encode(), body, reason.as_str(), held.sequence, via).await;
     if stored {

@@ -2,7 +2,6 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use tracing::Instrument;
 
@@ -23,7 +22,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
 /// Sees a delivery through to its end, or to where the keeper has the next word.
-pub(crate) async fn attend(held: Arc<Held>, body: Bytes, keeper: Keeper, ticket: Ticket, prove: bool) {
+pub(crate) async fn attend(held: Arc<Held>, keeper: Keeper, ticket: Ticket, prove: bool) {
     if prove {
         // The server may count this lease from the time of publishing: nothing starts before a heartbeat is confirmed.
         keeper.prove(&held);
@@ -31,7 +30,7 @@ pub(crate) async fn attend(held: Arc<Held>, body: Bytes, keeper: Keeper, ticket:
     }
     let action = held.step(Event::Begin);
     if settle::drive(&held, action, &keeper, held.broker()).await == Next::Start
-        && let Some(ending) = run(&held, body).await
+        && let Some(ending) = run(&held).await
     {
         let action = held.step(Event::Ended(ending));
         settle::drive(&held, action, &keeper, held.broker()).await;
@@ -42,7 +41,7 @@ pub(crate) async fn attend(held: Arc<Held>, body: Bytes, keeper: Keeper, ticket:
 }
 
 /// Runs the handler; nothing comes back if the request is not ours any more.
-async fn run(held: &Arc<Held>, body: Bytes) -> Option<Ending> {
+async fn run(held: &Arc<Held>) -> Option<Ending> {
     if held.stopping() != Stop::No {
         // The worker stops since the start was decided: a handler that does not await would run to its end.
         return (held.stopping() == Stop::HandOver).then_some(Ending::HandedOver);
@@ -58,10 +57,11 @@ async fn run(held: &Arc<Held>, body: Bytes) -> Option<Ending> {
         attempt = context.attempt()
     );
     // The decoding is inside: a panicking `Deserialize` is caught like a panicking handler.
-    let running =
-        AssertUnwindSafe(async { method.handler.run(context, held.envelope.content_type, body).await })
-            .catch_unwind()
-            .instrument(span);
+    let running = AssertUnwindSafe(async {
+        method.handler.run(context, held.envelope.content_type, held.body()).await
+    })
+    .catch_unwind()
+    .instrument(span);
     // Most handlers are done before they have to wait, and need no timer.
     let max_run = async {
         let ran = held.started().map_or(Duration::ZERO, |at| held.now().since(at));
@@ -73,8 +73,8 @@ async fn run(held: &Arc<Held>, body: Bytes) -> Option<Ending> {
             Err(panic) => (Ending::Panicked, Some(Produced::Unencodable(panic_text(&*panic)))),
             Ok(produced) => (ending(held, &produced), Some(produced)),
         },
-        () = held.stopped() => return (held.stopping() == Stop::HandOver).then_some(Ending::HandedOver),
         () = max_run => (Ending::TimedOut, None),
+        () = held.stopped() => return (held.stopping() == Stop::HandOver).then_some(Ending::HandedOver),
     };
     *held.produced.lock().expect("nobody panics with the result in hand") = produced;
     Some(ending)

@@ -53,6 +53,7 @@ impl Drop for Inner {
         for listener in &self.listeners {
             listener.abort();
         }
+        self.replies.end();
     }
 }
 

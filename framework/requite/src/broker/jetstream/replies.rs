@@ -13,7 +13,7 @@ use std::{
 
 use async_nats::Subscriber;
 use futures_util::{FutureExt, StreamExt};
-use tokio::{sync::oneshot, task::AbortHandle};
+use tokio::{sync::oneshot, task::AbortHandle, time::MissedTickBehavior};
 
 use super::status;
 use crate::{broker::Answer, numbered::Numbered, turns};
@@ -98,6 +98,11 @@ impl Replies {
         self.ended_below.store(u64::MAX, Ordering::Release);
     }
 
+    /// Nobody hears answers any more.
+    pub(super) fn end(&self) {
+        self.waiting.lock().expect("nobody panics with the replies in hand").clear();
+    }
+
     fn take(&self, number: u64) -> Option<Entry> {
         self.waiting.lock().expect("nobody panics with the replies in hand").remove(&number)
     }
@@ -165,8 +170,11 @@ fn answer(message: async_nats::Message) -> Answer {
 }
 
 async fn give_up(replies: Weak<Replies>) {
+    let mut looks = tokio::time::interval(Duration::from_secs(1) / LOOKS_PER_SECOND);
+    // A runtime that stood still may have left answers unread: nobody is given up for that time.
+    looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
-        tokio::time::sleep(Duration::from_secs(1) / LOOKS_PER_SECOND).await;
+        looks.tick().await;
         let Some(replies) = replies.upgrade() else {
             return;
         };
