@@ -192,7 +192,9 @@ pub(crate) type Running = Pin<Box<dyn Future<Output = Produced> + Send>>;
 
 /// A handler with its types erased: bytes in, bytes out.
 #[derive(Clone)]
-pub struct HandlerFn(Arc<dyn Fn(Context, ContentType, &[u8]) -> Running + Send + Sync>);
+pub struct HandlerFn(Arc<Erased>);
+
+type Erased = dyn Fn(Context, ContentType, &[u8]) -> Running + Send + Sync;
 
 impl HandlerFn {
     /// Decode, run, encode.
