@@ -276,6 +276,7 @@ async fn watch_sizes(broker: AnyBroker, methods: Vec<Arc<MethodRuntime>>, draini
                 continue;
             }
             let info = tokio::select! {
+                biased;
                 info = api::stream_info(&broker, &service.record_stream) => info,
                 () = draining.cancelled() => return,
             };

@@ -161,6 +161,7 @@ impl Puller {
             bind::bind(&self.broker, &self.method).await
         };
         let bound = tokio::select! {
+            biased;
             bound = binding => bound,
             // A server that shuts down ends the pulls first: what was asked of it after that is not answered any more.
             () = reconnected(&mut events) => return false,
