@@ -350,7 +350,11 @@ mod tests {
             ("charge_2", "charge-2"),
             ("_oauth2__tokens_", "oauth2-tokens"),
         ] {
-            assert_eq!(words(name).join("-"), kebab);
+            let ident = format_ident!("{name}");
+            let mut errors = Errors::default();
+            let item = parse_quote! { async fn #ident() {} };
+            let service = Service::from_function(ServiceOptions::default(), item, &mut errors);
+            assert_eq!(service.expect("a good name").name(), kebab);
         }
     }
 

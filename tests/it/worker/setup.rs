@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use requite::{Client, RunningServer, ServeError, Server, Setup, SetupError};
+use requite::{Client, RunningServer, ServeError, Server, Setup, SetupError, StreamLimits};
 use requite_test::NatsServer;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -84,12 +84,15 @@ async fn setting_that_somebody_changed_is_named() {
 async fn lease_that_is_too_short_for_replicas_is_refused() {
     let nats = NatsServer::start().await.unwrap();
     let site = Site::new(&nats.url(), "rq").await;
-    let server = site.server(&site.url, site.mill("one")).await.replicas(3);
-    match refused(server.start().await) {
-        SetupError::LeaseTooShort { method, lease, least } => {
-            assert_eq!((method.as_str(), lease, least), ("grind", super::LEASE, Duration::from_secs(20)));
+    let server = async || site.server(&site.url, site.mill("one")).await;
+    // Whatever is said of other limits before or after.
+    for server in [server().await.replicas(3), server().await.replicas(3).limits(StreamLimits::default())] {
+        match refused(server.start().await) {
+            SetupError::LeaseTooShort { method, lease, least } => {
+                assert_eq!((method.as_str(), lease, least), ("grind", super::LEASE, Duration::from_secs(20)));
+            }
+            other => panic!("{other:?}"),
         }
-        other => panic!("{other:?}"),
     }
 }
 

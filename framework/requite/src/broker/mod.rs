@@ -126,8 +126,7 @@ pub(crate) trait Broker: Clone + Send + Sync + 'static {
     fn publish(&self, message: Outgoing) -> impl Future<Output = Result<(), SendError>> + Send;
 
     /// Publishes and waits for one answer, for which the connection need not be borrowed; `reply` of the message is not
-    /// looked at. A 503 without a payload is
-    /// [`SendError::NoResponders`], every other status an answer.
+    /// looked at. A 503 without a payload is [`SendError::NoResponders`], every other status an answer.
     fn request(
         &self,
         message: Outgoing,
