@@ -94,6 +94,12 @@ pub enum SetupError {
         /// What happened.
         text: String,
     },
+    /// The worker's user may not do what every request needs; PROTOCOL.md section 2 lists what it must be allowed.
+    #[error("no permission to publish to `{subject}`, which a worker needs")]
+    PermissionDenied {
+        /// The subject that was refused.
+        subject: String,
+    },
     /// A name of a service or method cannot be used.
     #[error(transparent)]
     Name(#[from] crate::name::InvalidName),

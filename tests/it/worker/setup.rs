@@ -49,6 +49,35 @@ async fn stream_that_is_missing_is_an_error_unless_it_may_be_made() {
     assert_eq!(names["total"], 0, "nothing is made by a look: {names}");
 }
 
+/// A worker that may not do what every request needs does not start: it would keep what it cannot end.
+#[tokio::test(flavor = "multi_thread")]
+async fn permission_that_is_missing_is_named() {
+    let denied = ["rq.put.>", "rq.dead.>", "$JS.API.STREAM.MSG.GET.>"];
+    let users = (0..3).map(|n| {
+        format!(
+            r#"{{ user: "{n}", password: "x", permissions: {{ publish: {{ deny: "{}" }} }} }}"#,
+            denied[n]
+        )
+    });
+    let users = users.collect::<Vec<_>>().join(", ");
+    let config = format!(r#"authorization {{ users: [{{ user: "all", password: "x" }}, {users}] }}"#);
+    let nats = NatsServer::builder().config(config).credentials("all", "x").start().await.unwrap();
+    let site = Site::new(&nats.url_as("all", "x"), "rq").await;
+    site.worker("one").await.shutdown().await;
+    for (n, pattern) in denied.iter().enumerate() {
+        let server = site.server(&nats.url_as(&n.to_string(), "x"), site.mill("two")).await;
+        match refused(server.setup(Setup::Verify).start().await) {
+            SetupError::PermissionDenied { subject } => {
+                assert!(subject.starts_with(pattern.trim_end_matches('>')), "{subject}");
+            }
+            other => panic!("not a permission: {other:?}"),
+        }
+    }
+    for stream in ["OUT", "DEAD"] {
+        assert_eq!(site.stream(stream).await["state"]["messages"], 0, "nothing is stored by a look");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn setting_that_somebody_changed_is_named() {
     let nats = NatsServer::start().await.unwrap();

@@ -14,6 +14,7 @@ pub(crate) mod held;
 pub(crate) mod keeper;
 pub(crate) mod method;
 pub(crate) mod puller;
+mod rights;
 mod settle;
 mod shutdown;
 pub(crate) mod stats;
@@ -165,11 +166,13 @@ impl Server {
             let about = format!("{} {}. {}", definition.name, definition.version, definition.description);
             let plan = Plan { subjects: &subjects, about, methods: &options, limits, setup: self.setup };
             let prepared = prepare(&self.broker, &plan).await?;
+            let record_put_prefix = subjects.record_put_prefix(&prepared.secret);
+            rights::check(&self.broker, &subjects, &record_put_prefix).await?;
             let runtime = Arc::new(ServiceRuntime {
                 broker: self.broker.clone(),
                 request_stream: subjects.request_stream(),
                 record_stream: subjects.record_stream(),
-                record_put_prefix: subjects.record_put_prefix(&prepared.secret),
+                record_put_prefix,
                 subjects,
                 replicas: prepared.replicas,
                 full: false.into(),
