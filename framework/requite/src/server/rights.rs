@@ -66,6 +66,7 @@ async fn allowed<F: Future>(
         }
     };
     tokio::select! {
+        biased;
         answer = asked => Ok(answer),
         () = denied => Err(SetupError::PermissionDenied { subject: subject.to_owned() }),
     }
