@@ -11,12 +11,27 @@ use tokio::task::{JoinHandle, unconstrained};
 /// Messages that a task may handle in one turn where many can wait.
 pub(crate) const TURN: usize = 256;
 
+/// A task of this process. In a simulation, where many processes share a runtime, it stands still with its process.
+#[cfg(not(test))]
+pub(crate) fn own<F: Future>(task: F) -> F {
+    task
+}
+
+/// The keeper's task in a simulation: there it has no thread of its own, but it stands still by itself.
+#[cfg(not(test))]
+pub(crate) fn own_of_keeper<F: Future>(task: F) -> F {
+    task
+}
+
+#[cfg(test)]
+pub(crate) use crate::simulation::standstill::{own, own_of_keeper};
+
 /// Spawns a task without a budget. Whatever can keep it busy for long passes its turn by itself.
 pub(crate) fn spawn<F>(task: F) -> JoinHandle<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
 {
-    tokio::spawn(unconstrained(task))
+    tokio::spawn(own(unconstrained(task)))
 }
 
 /// Lets the others go first.

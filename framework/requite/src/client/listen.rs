@@ -23,8 +23,8 @@ pub(super) async fn start(
 ) -> Result<Vec<AbortHandle>, SendError> {
     let records = hear(broker, subjects.inboxes(instance), subjects, pending).await?;
     let signals = hear(broker, subjects.signals(instance), subjects, pending).await?;
-    let events = tokio::spawn(hear_events(broker.clone(), subjects.clone(), Arc::clone(pending)));
-    let reminders = tokio::spawn(Arc::clone(pending).remind());
+    let events = tokio::spawn(turns::own(hear_events(broker.clone(), subjects.clone(), Arc::clone(pending))));
+    let reminders = tokio::spawn(turns::own(Arc::clone(pending).remind()));
     Ok(vec![records, signals, events.abort_handle(), reminders.abort_handle()])
 }
 

@@ -10,7 +10,10 @@ use bytes::Bytes;
 
 use super::{held::Held, method::MethodRuntime};
 use crate::{
-    broker::{AnyBroker, Broker, Outgoing, api},
+    broker::{
+        AnyBroker, Broker, Outgoing, SendError,
+        api::{self, ApiFailure},
+    },
     error::SetupError,
     protocol::time::{LeaseTimes, MARGIN_UNPROVEN, MIN_LEASE_UNPROVEN},
     service::Method,
@@ -65,19 +68,51 @@ pub(crate) async fn choose(
     Ok((Barrier::Heartbeat, LeaseTimes { margin: MARGIN_UNPROVEN, ..times }))
 }
 
-/// The barrier after a heartbeat of `last`; nothing if there is none now.
+/// Why heartbeats were not confirmed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unconfirmed {
+    #[error("the worker is not bound")]
+    NotBound,
+    #[error("no settled message is known: {0}")]
+    Unsettled(ApiFailure),
+    #[error(transparent)]
+    Unanswered(#[from] SendError),
+    #[error("status {0}")]
+    Refused(u16),
+}
+
+/// Waits for what confirms the heartbeats up to that of `last`.
 ///
-/// A replicated stream that is not bound to has none: what ended the binding may be the very cut that makes a leader's
-/// answers worthless.
-pub(crate) fn after(method: &MethodRuntime, last: &Held) -> Option<Outgoing> {
-    match method.barrier {
-        Barrier::Heartbeat if method.service.replicas > 1 => method.binding().map(|_| heartbeat(last)),
-        Barrier::Heartbeat => Some(heartbeat(last)),
-        Barrier::SettledAck => {
-            let settled = method.binding()?.settled;
-            let subject = ack_by_sequence(&method.service.request_stream, method.options.name, settled);
-            Some(Outgoing::new(subject, Bytes::from_static(b"+ACK")))
+/// A worker that is not bound does not know whether the stream is still the same one, and in another one the ack would
+/// remove somebody's request. So the settled sequence is read anew then, on this connection: the keeper's may be well
+/// where the puller's is not, and an election leaves no time to wait for the puller to bind.
+pub(crate) async fn confirmed(
+    method: &MethodRuntime,
+    last: &Held,
+    broker: &AnyBroker,
+) -> Result<(), Unconfirmed> {
+    let bound = method.binding();
+    let barrier = match method.barrier {
+        // What ended the binding may be the very cut that makes a leader's answers worthless.
+        Barrier::Heartbeat if method.service.replicas > 1 && bound.is_none() => {
+            return Err(Unconfirmed::NotBound);
         }
+        Barrier::Heartbeat => heartbeat(last),
+        Barrier::SettledAck => {
+            let (stream, consumer) = (&method.service.request_stream, method.options.name);
+            let settled = match bound {
+                Some(binding) => binding.settled,
+                None => {
+                    let info = api::consumer_info(broker, stream, consumer).await;
+                    info.map_err(Unconfirmed::Unsettled)?.ack_floor.stream_seq
+                }
+            };
+            Outgoing::new(ack_by_sequence(stream, consumer, settled), Bytes::from_static(b"+ACK"))
+        }
+    };
+    match broker.request(barrier, method.times.heartbeat()).await?.status {
+        None => Ok(()),
+        Some(status) => Err(Unconfirmed::Refused(status)),
     }
 }
 

@@ -31,6 +31,7 @@ use crate::{
     service::{Method, Service, ServiceDefinition},
     setup::{Plan, Setup, StreamLimits, prepare},
     subject::ServiceSubjects,
+    turns,
 };
 use keeper::Keeper;
 use method::{MethodRuntime, ServiceRuntime};
@@ -228,9 +229,10 @@ impl RunningServer {
                 self.draining.clone(),
                 self.closed.clone(),
             );
-            self.pullers.spawn(unconstrained(puller.run()));
+            self.pullers.spawn(turns::own(unconstrained(puller.run())));
         }
-        self.pullers.spawn(watch_sizes(self.broker.clone(), self.methods.clone(), self.draining.clone()));
+        let sizes = watch_sizes(self.broker.clone(), self.methods.clone(), self.draining.clone());
+        self.pullers.spawn(turns::own(sizes));
         Ok(())
     }
 

@@ -326,7 +326,7 @@ impl Puller {
         let machine = Attempt::new(method.new_attempt_id(), delivery, terms);
         let held = Arc::new(Held::new(Arc::clone(method), arrival, body, machine));
         let ticket = self.keeper.register(&held);
-        self.tasks.spawn(worker::attend(held, self.keeper.clone(), ticket, prove));
+        self.tasks.spawn(turns::own(worker::attend(held, self.keeper.clone(), ticket, prove)));
     }
 
     fn delivery(&self, arrival: &Arrival, count: u64, binding: Option<&Binding>, now: Moment) -> Delivery {
@@ -350,7 +350,8 @@ impl Puller {
 
     fn ack_unseen(&self, ack: Subject, expires: Moment) {
         let broker = self.broker.clone();
-        self.tasks.spawn(async move { settle::send_ack(&ack, broker.now(), expires, &broker).await });
+        let ack = async move { settle::send_ack(&ack, broker.now(), expires, &broker).await };
+        self.tasks.spawn(turns::own(ack));
     }
 
     /// What no caller of ours wrote: kept for people, acked, and no record is written under an id it may have made up.
@@ -370,7 +371,7 @@ impl Puller {
         let subject = subjects.dead_letter_unseen(&message.subject, self.method.options.name, sequence);
         tracing::warn!(subject = %message.subject, reason, "a message that is no request of ours");
         let counters = Arc::clone(&self.method.service.counters);
-        self.tasks.spawn(async move {
+        self.tasks.spawn(turns::own(async move {
             let headers = message.headers.without_server_ones();
             while broker.now() < expires {
                 if settle::store_dead_letter(
@@ -388,7 +389,7 @@ impl Puller {
                 }
                 tokio::time::sleep(BIND_AGAIN).await;
             }
-        });
+        }));
     }
 }
 

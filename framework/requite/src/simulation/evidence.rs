@@ -36,7 +36,7 @@ pub(super) struct Evidence {
 
 impl Evidence {
     pub(super) fn read(played: &Played) -> Self {
-        let at = |stored: &Stored| Duration::from_nanos(stored.stored - played.clock);
+        let at = |stored: &Stored| Duration::from_nanos(stored.at);
         let mut evidence =
             Self { requests: BTreeMap::new(), records: BTreeMap::new(), dead_letters: BTreeMap::new() };
         for stored in &played.requests {

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::plan::{End, Part};
+use super::plan::{End, Links};
 use crate::wire::record::Reason;
 
 /// One run of a handler.
@@ -70,14 +70,37 @@ pub(super) struct Call {
     pub(super) dropped: bool,
 }
 
-/// A time in which a worker could not exchange heartbeats.
+/// What a worker could not do for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Exchange messages on some of its connections.
+    Cut(Links),
+    /// Anything.
+    Stopped,
+    /// Run anything beside its handlers, its keeper apart.
+    Blocked,
+}
+
+/// A time in which a worker was not well.
 #[derive(Clone, Debug)]
 pub(super) struct Trouble {
     /// Nothing for all workers.
     pub(super) worker: Option<String>,
-    pub(super) part: Part,
+    pub(super) kind: Kind,
     pub(super) from: Duration,
     pub(super) to: Duration,
+}
+
+impl Trouble {
+    /// Whether no heartbeat came through.
+    pub(super) fn silences_keeper(&self) -> bool {
+        !matches!(self.kind, Kind::Cut(Links::Puller) | Kind::Blocked)
+    }
+
+    /// Whether handlers went on, or could be ended.
+    pub(super) fn holds_handlers(&self) -> bool {
+        !matches!(self.kind, Kind::Cut(_))
+    }
 }
 
 /// A stop of the server.
@@ -102,6 +125,8 @@ pub(super) struct Seen {
     pub(super) keepers: BTreeMap<String, String>,
     pub(super) troubles: Vec<Trouble>,
     pub(super) stops: Vec<Stop>,
+    /// When the server's clock was stepped.
+    pub(super) steps: Vec<Duration>,
 }
 
 /// The pen.
@@ -154,9 +179,9 @@ impl History {
         self.write().died.insert(worker.to_owned(), now);
     }
 
-    pub(super) fn trouble(&self, worker: Option<&str>, part: Part, span: Duration) {
+    pub(super) fn trouble(&self, worker: Option<&str>, kind: Kind, span: Duration) {
         let from = self.now();
-        let trouble = Trouble { worker: worker.map(str::to_owned), part, from, to: from + span };
+        let trouble = Trouble { worker: worker.map(str::to_owned), kind, from, to: from + span };
         self.write().troubles.push(trouble);
     }
 }

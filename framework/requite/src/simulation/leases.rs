@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     history::{Over, Run, Seen, Stop},
-    plan::{End, Part},
+    plan::End,
 };
 use crate::{
     broker::simulated::{self, Passage},
@@ -35,7 +35,7 @@ impl<'a> Leases<'a> {
 
     /// How much of a time a worker's keeper was out of reach; `own` leaves out what hit all workers.
     fn out_of_reach(&self, worker: &str, from: Duration, to: Duration, own: bool) -> Duration {
-        let troubles = self.seen.troubles.iter().filter(|it| it.part != Part::Puller);
+        let troubles = self.seen.troubles.iter().filter(|it| it.silences_keeper());
         let hit = troubles.filter(|it| match &it.worker {
             Some(name) => name == worker,
             None => !own,
@@ -46,11 +46,16 @@ impl<'a> Leases<'a> {
     /// Whether `next` may start after `before`, of the same request.
     pub(super) fn may_follow(&self, before: &Run, next: &Run, method: &Method) -> Result<(), &'static str> {
         let (over_at, over) = before.over.expect("every run is over when the simulation is");
+        // Leases end by the server's clock.
+        if self.seen.steps.iter().any(|at| *at <= next.began) {
+            return Ok(());
+        }
         let let_go = self.seen.drained.get(&before.worker).is_some_and(|at| *at <= over_at);
         if let_go && over == Over::Dropped && before.worker == next.worker {
             return Err("a worker that drains starts what it has let go");
         }
-        if over_at > next.began && !self.was_forgotten(before, next, method) {
+        let together = over_at > next.began;
+        if together && !self.could_not_stop(before, next) && !self.was_forgotten(before, next, method) {
             return Err("two runs at a time");
         }
         let drained = self.seen.drained.get(&before.worker).is_some_and(|at| *at <= next.began);
@@ -75,6 +80,14 @@ impl<'a> Leases<'a> {
         out + silent + SLACK >= method.lease - MARGIN - times.heartbeat() * 2
     }
 
+    /// The worker stood still when its lease ended: it could not drop the handler before it went on.
+    fn could_not_stop(&self, before: &Run, next: &Run) -> bool {
+        let (over_at, _) = before.over.expect("every run is over when the simulation is");
+        let own = self.seen.troubles.iter().filter(|it| it.worker.as_deref() == Some(&*before.worker));
+        own.filter(|it| it.holds_handlers())
+            .any(|it| it.from <= next.began + SLACK && over_at <= it.to + SLACK)
+    }
+
     /// A killed server forgot the delivery, and its owner did not come back in time to claim what it ran: on one
     /// replica, a request without a claim is taken after a heartbeat interval and the margin (section 4, step 3).
     fn was_forgotten(&self, before: &Run, next: &Run, method: &Method) -> bool {
@@ -91,11 +104,15 @@ impl<'a> Leases<'a> {
         let (over_at, _) = run.over.expect("every run is over when the simulation is");
         let own =
             self.seen.troubles.iter().filter(|it| it.worker.as_ref().is_none_or(|it| *it == run.worker));
-        let mut during = own.filter(|it| it.part != Part::Puller && it.to > run.began && it.from < over_at);
+        let mut during = own.filter(|it| it.to > run.began && it.from < over_at);
         let (Some(trouble), None) = (during.next(), during.next()) else { return Ok(()) };
+        if !trouble.silences_keeper() {
+            return Ok(());
+        }
         let last = trouble.from.max(run.began) + method.lease - MARGIN + SLACK * 2;
         // The keeper looks once in a heartbeat interval.
         let last = last + LeaseTimes::new(method.lease).heartbeat();
+        let last = if trouble.holds_handlers() { last.max(trouble.to + SLACK) } else { last };
         if trouble.to > last && over_at > last { Err("went on without a lease") } else { Ok(()) }
     }
 }

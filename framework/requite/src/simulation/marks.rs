@@ -26,6 +26,10 @@ pub(crate) enum Mark {
     /// A handler died with its process.
     Death,
     DeadLetter,
+    /// A cluster was without a leader.
+    Election,
+    /// A leader was cut off from its followers.
+    Split,
     /// A write that nobody had answered turned out to be stored.
     DoubtWasStored,
     /// A write that nobody had answered turned out not to be.
@@ -34,7 +38,7 @@ pub(crate) enum Mark {
 
 impl Mark {
     /// All of them.
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::Redelivery,
         Self::Forgotten,
         Self::StaleAck,
@@ -48,6 +52,8 @@ impl Mark {
         Self::IdReused,
         Self::Death,
         Self::DeadLetter,
+        Self::Election,
+        Self::Split,
         Self::DoubtWasStored,
         Self::DoubtWasNot,
     ];

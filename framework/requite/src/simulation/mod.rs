@@ -9,6 +9,7 @@
 //! | `plan` | what a seed decides |
 //! | `stage` | the plan, played |
 //! | `worker`, `caller` | the processes |
+//! | `standstill` | how they stand still |
 //! | `history` | what handlers and callers saw |
 //! | `evidence` | what the broker has to show for it |
 //! | `checks`, `leases` | the promises, held against both |
@@ -30,6 +31,7 @@ mod leases;
 mod marks;
 mod plan;
 mod stage;
+pub(crate) mod standstill;
 mod worker;
 
 use marks::Marks;
@@ -133,7 +135,11 @@ fn the_promises_hold_whatever_goes_wrong() {
     let Tally { marks, broken } = run_all(&seeds);
     println!("{} seeds in {:.1?}: {marks:?}", seeds.len(), began.elapsed());
     for (seed, broken) in broken.iter().take(10) {
-        println!("REQUITE_SEED={seed} repeats this:\n  {}", broken.join("\n  "));
+        println!(
+            "REQUITE_SEED={seed} repeats this:\n  {}\n  {:?}",
+            broken.join("\n  "),
+            Plan::new(*seed).faults
+        );
     }
     assert!(broken.is_empty(), "seeds that break promises: {:?}", broken.keys());
     if seeds.len() as u64 >= SEEDS {

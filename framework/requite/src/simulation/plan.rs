@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{broker::simulated::Random, service::Method};
+use crate::{
+    broker::simulated::{Election, Random},
+    protocol::time::MIN_LEASE_REPLICATED,
+    service::Method,
+};
 
 pub(super) const SERVICE: &str = "jobs";
 /// Faults begin, and calls are made, within this time.
@@ -99,7 +103,7 @@ pub(super) struct Call {
 
 /// Which connections of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum Links {
     Both,
     Puller,
     Keeper,
@@ -116,13 +120,26 @@ pub(super) enum Fault {
         worker: usize,
         back: Duration,
     },
+    /// The process is stopped, or its machine suspended: no task goes on, and the keeper is the last to.
     Freeze {
+        worker: usize,
+        span: Duration,
+        keeper_late: Duration,
+    },
+    /// Handlers block every thread of their runtime: the keeper has its own.
+    Block {
         worker: usize,
         span: Duration,
     },
     Cut {
         worker: usize,
-        part: Part,
+        part: Links,
+        span: Duration,
+    },
+    /// Nothing passes on a worker's connections, and then all of it at once: late heartbeats, late deliveries.
+    Stall {
+        worker: usize,
+        part: Links,
         span: Duration,
     },
     CutCaller {
@@ -139,7 +156,7 @@ pub(super) enum Fault {
     },
     LoseWorkerAnswers {
         worker: usize,
-        part: Part,
+        part: Links,
         count: usize,
     },
     LoseCallerAnswers {
@@ -155,6 +172,30 @@ pub(super) enum Fault {
         count: usize,
         span: Duration,
     },
+    /// Acks or NAKs that hang in the network, and come when somebody else may hold the request.
+    HangSettles {
+        verb: &'static str,
+        count: usize,
+        span: Duration,
+    },
+    /// The server's clock is stepped, by so many milliseconds.
+    StepClock {
+        by: i64,
+    },
+    /// The cluster's leader dies, or steps down for an upgrade.
+    Elect {
+        how: Election,
+    },
+    /// All servers of the cluster are killed.
+    KillAll {
+        pause: Duration,
+    },
+    /// The leader is cut off from the other servers, with some connections on its side.
+    Split {
+        workers: Vec<(usize, Links)>,
+        callers: Vec<usize>,
+        span: Duration,
+    },
     /// One worker comes back later than the others: that of the newest run, or the straggler if nothing runs.
     Kill {
         lost: Duration,
@@ -168,6 +209,7 @@ pub(super) enum Fault {
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) seed: u64,
+    pub(super) replicas: u8,
     pub(super) methods: Vec<Method>,
     pub(super) workers: usize,
     /// The names under which the calling processes call; several may share one.
@@ -180,16 +222,23 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(seed: u64) -> Self {
         let random = &mut Random::new(seed);
+        let replicas = pick(random, &[1, 1, 3]);
         let mut methods = METHODS.to_vec();
         while methods.len() > 3 {
             methods.remove(index(random, methods.len()));
+        }
+        if replicas > 1 {
+            for method in &mut methods {
+                method.lease = method.lease.max(MIN_LEASE_REPLICATED);
+            }
         }
         let workers = 2 + index(random, 3);
         let callers = (0..2 + index(random, 3)).map(|_| pick(random, &["shop", "desk"])).collect();
         // Without faults the rules have no exceptions.
         let calm = random.below(10) == 0;
         let latency = Duration::from_micros(pick(random, &[200, 2_000, 10_000, 30_000]) + random.below(200));
-        let mut plan = Self { seed, methods, workers, callers, calls: vec![], faults: vec![], latency };
+        let mut plan =
+            Self { seed, replicas, methods, workers, callers, calls: vec![], faults: vec![], latency };
         plan.draw_calls(random, calm);
         if !calm {
             for _ in 0..1 + random.below(10) {
@@ -261,9 +310,9 @@ impl Plan {
     fn draw_fault(&self, random: &mut Random) -> Fault {
         let worker = index(random, self.workers);
         let caller = index(random, self.callers.len());
-        let part = pick(random, &[Part::Both, Part::Both, Part::Puller, Part::Keeper]);
+        let part = pick(random, &[Links::Both, Links::Both, Links::Puller, Links::Keeper]);
         let count = 1 + index(random, 4);
-        match random.below(18) {
+        match random.below(24) {
             0 | 1 => Fault::Crash { worker, back: millis(random, 0, 20_000) },
             2 => Fault::Drain { worker, back: millis(random, 0, 10_000) },
             3 | 4 => {
@@ -271,25 +320,33 @@ impl Plan {
                 Fault::Freeze {
                     worker,
                     span: lease * u32::try_from(50 + random.below(120)).expect("small") / 100,
+                    keeper_late: if random.below(2) == 0 { Duration::ZERO } else { millis(random, 0, 1_000) },
                 }
             }
             5 | 6 => Fault::Cut { worker, part, span: millis(random, 1_000, 40_000) },
             7 => Fault::CutCaller { caller, span: millis(random, 1_000, 40_000) },
-            8 => Fault::LoseWorkerPubAcks { worker, count },
-            9 => Fault::LoseCallerPubAcks { caller, count },
-            10 => Fault::LoseWorkerAnswers { worker, part, count },
-            11 => match random.below(2) {
-                0 => Fault::LoseCallerAnswers { caller, count },
-                // Deliveries, pushes of records, signals.
-                _ => {
-                    Fault::LoseMessages { pattern: pick(random, &["rq.req.>", "rq.in.>", "rq.sig.>"]), count }
-                }
-            },
+            8..12 => self.draw_loss(random),
             12 => {
                 let pattern = pick(random, &["rq.req.>", "rq.put.>"]);
                 let longest = pick(random, &[2_000, 20_000, 200_000]);
                 Fault::Hang { pattern, count, span: millis(random, 100, longest) }
             }
+            13 => Fault::HangSettles {
+                verb: pick(random, &["+ACK", "-NAK"]),
+                count,
+                span: millis(random, 100, 60_000),
+            },
+            14 | 15 => Fault::Stall { worker, part, span: millis(random, 100, 40_000) },
+            16 => {
+                let by = i64::try_from(random.below(60_000)).expect("small");
+                Fault::StepClock { by: if random.below(2) == 0 { by } else { -by } }
+            }
+            17 | 18 => {
+                let lease = pick(random, &self.methods).lease;
+                let span = lease * u32::try_from(50 + random.below(250)).expect("small") / 100;
+                Fault::Block { worker, span }
+            }
+            _ if self.replicas > 1 => self.draw_fault_of_cluster(random),
             _ => Fault::Kill {
                 // Half of the stops are in good order.
                 lost: if random.below(2) == 0 { Duration::ZERO } else { millis(random, 50, 100) },
@@ -300,6 +357,42 @@ impl Plan {
                 straggler: worker,
                 late: millis(random, 0, 3_000),
             },
+        }
+    }
+}
+
+impl Plan {
+    /// Messages that the server sent, and nobody got.
+    fn draw_loss(&self, random: &mut Random) -> Fault {
+        let worker = index(random, self.workers);
+        let caller = index(random, self.callers.len());
+        let part = pick(random, &[Links::Both, Links::Puller, Links::Keeper]);
+        let count = 1 + index(random, 4);
+        match random.below(5) {
+            0 => Fault::LoseWorkerPubAcks { worker, count },
+            1 => Fault::LoseCallerPubAcks { caller, count },
+            2 => Fault::LoseWorkerAnswers { worker, part, count },
+            3 => Fault::LoseCallerAnswers { caller, count },
+            // Deliveries, pushes of records, signals.
+            _ => Fault::LoseMessages { pattern: pick(random, &["rq.req.>", "rq.in.>", "rq.sig.>"]), count },
+        }
+    }
+
+    fn draw_fault_of_cluster(&self, random: &mut Random) -> Fault {
+        match random.below(5) {
+            0 | 1 => Fault::Elect { how: Election::Death },
+            2 => Fault::Elect { how: Election::Upgrade },
+            3 => Fault::KillAll { pause: millis(random, 50, 5_000) },
+            _ => {
+                let longest = pick(random, &[4_000, 30_000, 60_000]);
+                let some =
+                    |random: &mut Random, of: usize| (0..of).filter(|_| random.below(2) == 0).collect();
+                let workers: Vec<usize> = some(random, self.workers);
+                let parts = [Links::Both, Links::Both, Links::Puller, Links::Keeper];
+                let workers = workers.into_iter().map(|worker| (worker, pick(random, &parts))).collect();
+                let callers = some(random, self.callers.len());
+                Fault::Split { workers, callers, span: millis(random, 100, longest) }
+            }
         }
     }
 }

@@ -11,15 +11,22 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
     caller::{self, Callers},
-    history::{History, Seen, Stop},
-    plan::{Fault, Part, Plan, SERVICE},
+    history::{History, Kind, Seen, Stop},
+    marks::{Mark, mark},
+    plan::{Fault, Links, Plan, SERVICE},
+    standstill::{Part, Tasks},
     worker::{Ground, Process},
 };
-use crate::broker::simulated::{Passage, Simulation, Stored};
+use crate::{
+    broker::simulated::{Election, Passage, Simulation, Stored},
+    wire::header,
+};
 
 /// How long everything may take to come to its end once nothing goes wrong any more: the longest handler, all its
 /// attempts, and the leases that lapse in between.
 const END_WITHIN: Duration = Duration::from_secs(40 * 60);
+/// An election, and its beginning.
+const ELECTION_AT_MOST: Duration = Duration::from_secs(9);
 /// A process that died by a plug comes back after this long.
 const BACK_AFTER: Duration = Duration::from_secs(2);
 
@@ -35,8 +42,6 @@ pub(super) struct Played {
     pub(super) redeliveries: u64,
     /// Deliveries that followed ones which the server had forgotten.
     pub(super) forgotten: u64,
-    /// The server's clock when the simulation began, in nanoseconds since 1970.
-    pub(super) clock: u64,
     pub(super) calls_open: usize,
 }
 
@@ -51,20 +56,22 @@ struct Stage {
     plan: Plan,
     ground: Ground,
     posts: Vec<Mutex<Post>>,
-    /// The processes that are frozen.
-    frozen: Mutex<BTreeSet<String>>,
+    /// The processes that stand still.
+    standing: Mutex<BTreeSet<String>>,
 }
 
 /// Plays a plan from its beginning to its end.
 pub(super) async fn play(plan: Plan) -> Played {
-    let simulation = Simulation::new(plan.seed);
-    let clock = simulation.server_time();
+    let simulation = match plan.replicas {
+        1 => Simulation::new(plan.seed),
+        _ => Simulation::cluster(plan.seed),
+    };
     simulation.default_latency(plan.latency, plan.latency / 2);
     let history = History::new();
     let (plugs, pulled) = mpsc::unbounded_channel();
     let ground = Ground { simulation: simulation.clone(), history: history.clone(), plugs };
     let posts = (0..plan.workers).map(|_| Mutex::default()).collect();
-    let stage = Arc::new(Stage { plan, ground, posts, frozen: Mutex::default() });
+    let stage = Arc::new(Stage { plan, ground, posts, standing: Mutex::default() });
     let callers = Arc::new(Callers::connect(&simulation, &stage.plan.callers, &history).await);
     for post in 0..stage.posts.len() {
         stage.man(post).await;
@@ -98,15 +105,20 @@ pub(super) async fn play(plan: Plan) -> Played {
     };
     // Whatever is not at its end by then is found by the checks.
     let _ = tokio::time::timeout(END_WITHIN, ended).await;
-    stage.look_around(&simulation, calls.len(), clock)
+    stage.look_around(&simulation, calls.len())
 }
 
 fn request_stream() -> String {
     format!("rq_REQ_{SERVICE}")
 }
 
+/// Set-up sends one message through every consumer of a cluster.
+fn is_of_setup(stored: &Stored) -> bool {
+    stored.headers.first(header::KIND) == Some(header::KIND_SETUP)
+}
+
 impl Stage {
-    fn look_around(&self, simulation: &Simulation, calls_open: usize, clock: u64) -> Played {
+    fn look_around(&self, simulation: &Simulation, calls_open: usize) -> Played {
         let requests = request_stream();
         let redelivered = |method: &crate::service::Method| simulation.redeliveries(&requests, method.name);
         let forgotten = |method: &crate::service::Method| simulation.forgotten(&requests, method.name);
@@ -115,13 +127,12 @@ impl Stage {
         Played {
             seen,
             log: simulation.log(),
-            requests: simulation.journal(&requests),
+            requests: simulation.journal(&requests).into_iter().filter(|it| !is_of_setup(it)).collect(),
             records: simulation.journal(&format!("rq_OUT_{SERVICE}")),
             dead_letters: simulation.journal(&format!("rq_DEAD_{SERVICE}")),
             left: simulation.stored(&requests),
             redeliveries: self.plan.methods.iter().map(redelivered).sum(),
             forgotten: self.plan.methods.iter().map(forgotten).sum(),
-            clock,
             calls_open,
         }
     }
@@ -135,7 +146,7 @@ impl Stage {
         };
         let name = format!("worker {post}.{number}");
         let drain = Duration::from_secs(u64::from(number * 7) * (self.plan.seed % 3));
-        let process = Process::start(&self.ground, &name, &self.plan.methods, drain).await;
+        let process = Process::start(&self.ground, &name, &self.plan, drain).await;
         self.posts[post].lock().expect("no check runs with a post in hand").process = Some(process);
     }
 
@@ -183,14 +194,21 @@ impl Stage {
                     self.man(worker).await;
                 }
             }
-            Fault::Freeze { worker, span } => self.freeze(worker, span).await,
+            Fault::Freeze { worker, span, keeper_late } => self.freeze(worker, span, keeper_late).await,
+            Fault::Block { worker, span } => self.block(worker, span).await,
+            Fault::Stall { worker, part, span } => self.stall(worker, part, span).await,
             Fault::Cut { worker, part, span } => self.cut(worker, part, span).await,
             Fault::CutCaller { caller, span } => {
                 simulation.disconnect(&caller::name(caller), span);
                 tokio::time::sleep(span).await;
             }
             Fault::Kill { lost, pause, straggler, late } => self.kill(lost, pause, straggler, late).await,
+            Fault::Elect { how } => self.elect(how).await,
+            Fault::KillAll { pause } => self.kill_all(pause).await,
+            Fault::Split { workers, callers, span } => self.split(&workers, &callers, span).await,
             Fault::Hang { pattern, count, span } => simulation.hang_publishes(pattern, count, span),
+            Fault::HangSettles { verb, count, span } => simulation.hang_settles(verb, count, span),
+            Fault::StepClock { by } => self.step_clock(by),
             Fault::LoseMessages { pattern, count } => simulation.lose_messages(pattern, count),
             Fault::LoseCallerPubAcks { caller, count } => {
                 simulation.lose_pub_acks(&caller::name(caller), count);
@@ -220,10 +238,10 @@ impl Stage {
             return;
         }
         history.write().stops.push(stop);
-        history.trouble(None, Part::Both, pause);
+        history.trouble(None, Kind::Cut(Links::Both), pause);
         simulation.kill(lost, pause);
         let straggler = self.post_of_the_newest_run().unwrap_or(straggler);
-        self.cut(straggler, Part::Both, pause + late).await;
+        self.cut(straggler, Links::Both, pause + late).await;
     }
 
     /// Where the handler runs that began last: the one whose delivery a killed server is likely to have forgotten.
@@ -233,18 +251,18 @@ impl Stage {
         (0..self.posts.len()).find(|post| self.at(*post).is_some_and(|(process, _)| process == newest.worker))
     }
 
-    fn connections(&self, worker: usize, part: Part) -> Vec<String> {
+    fn connections(&self, worker: usize, part: Links) -> Vec<String> {
         let Some((puller, keeper)) = self.at(worker) else { return Vec::new() };
         match part {
-            Part::Both => vec![puller, keeper],
-            Part::Puller => vec![puller],
-            Part::Keeper => vec![keeper],
+            Links::Both => vec![puller, keeper],
+            Links::Puller => vec![puller],
+            Links::Keeper => vec![keeper],
         }
     }
 
-    async fn cut(&self, worker: usize, part: Part, span: Duration) {
+    async fn cut(&self, worker: usize, part: Links, span: Duration) {
         if let Some((process, _)) = self.at(worker) {
-            self.ground.history.trouble(Some(&process), part, span);
+            self.ground.history.trouble(Some(&process), Kind::Cut(part), span);
             for name in self.connections(worker, part) {
                 self.ground.simulation.disconnect(&name, span);
             }
@@ -252,19 +270,95 @@ impl Stage {
         }
     }
 
-    async fn freeze(&self, worker: usize, span: Duration) {
-        let Some((puller, keeper)) = self.at(worker) else { return };
-        if !self.frozen.lock().expect("no check runs with a name in hand").insert(puller.clone()) {
-            // A thaw would end both.
+    async fn elect(&self, how: Election) {
+        let Ground { simulation, history, .. } = &self.ground;
+        if let Some(span) = simulation.elect(how) {
+            mark(Mark::Election);
+            history.trouble(None, Kind::Cut(Links::Both), span);
+            tokio::time::sleep(span).await;
+        }
+    }
+
+    async fn kill_all(&self, pause: Duration) {
+        let Ground { simulation, history, .. } = &self.ground;
+        let span = pause + ELECTION_AT_MOST;
+        history.trouble(None, Kind::Cut(Links::Both), span);
+        simulation.kill(Duration::ZERO, pause);
+        tokio::time::sleep(span).await;
+    }
+
+    async fn split(&self, workers: &[(usize, Links)], callers: &[usize], span: Duration) {
+        let Ground { simulation, history, .. } = &self.ground;
+        let mut minority: Vec<String> = callers.iter().map(|it| caller::name(*it)).collect();
+        for (worker, part) in workers {
+            minority.extend(self.connections(*worker, *part));
+        }
+        if !simulation.split(&minority, span) {
             return;
         }
-        let simulation = &self.ground.simulation;
-        self.ground.history.trouble(Some(&puller), Part::Both, span);
-        simulation.freeze(&puller);
-        simulation.freeze(&keeper);
+        mark(Mark::Split);
+        history.trouble(None, Kind::Cut(Links::Both), span.min(ELECTION_AT_MOST));
+        for (worker, part) in workers {
+            if let Some((process, _)) = self.at(*worker) {
+                history.trouble(Some(&process), Kind::Cut(*part), span);
+            }
+        }
         tokio::time::sleep(span).await;
-        simulation.thaw(&puller);
-        simulation.thaw(&keeper);
-        self.frozen.lock().expect("no check runs with a name in hand").remove(&puller);
+    }
+
+    fn step_clock(&self, by: i64) {
+        let Ground { simulation, history, .. } = &self.ground;
+        let at = history.now();
+        history.write().steps.push(at);
+        simulation.step_clock(by);
+    }
+
+    /// Marks whoever is at a post as standing still; nothing if it does already.
+    fn stand(&self, worker: usize) -> Option<(String, Tasks)> {
+        let post = self.posts[worker].lock().expect("no check runs with a post in hand");
+        let (name, tasks) = post.process.as_ref().map(|it| (it.name().to_owned(), it.tasks.clone()))?;
+        let mut standing = self.standing.lock().expect("no check runs with a name in hand");
+        standing.insert(name.clone()).then_some((name, tasks))
+    }
+
+    fn stands_no_more(&self, name: &str) {
+        self.standing.lock().expect("no check runs with a name in hand").remove(name);
+    }
+
+    async fn freeze(&self, worker: usize, span: Duration, keeper_late: Duration) {
+        let Some((name, tasks)) = self.stand(worker) else { return };
+        self.ground.history.trouble(Some(&name), Kind::Stopped, span + keeper_late);
+        tasks.stop(Part::Handlers);
+        tasks.stop(Part::Keeper);
+        tokio::time::sleep(span).await;
+        tasks.go_on(Part::Handlers);
+        tokio::time::sleep(keeper_late).await;
+        tasks.go_on(Part::Keeper);
+        self.stands_no_more(&name);
+    }
+
+    async fn block(&self, worker: usize, span: Duration) {
+        let Some((name, tasks)) = self.stand(worker) else { return };
+        self.ground.history.trouble(Some(&name), Kind::Blocked, span);
+        tasks.stop(Part::Handlers);
+        tokio::time::sleep(span).await;
+        tasks.go_on(Part::Handlers);
+        self.stands_no_more(&name);
+    }
+
+    /// Connections on which nothing passes for a while, and then all of it at once.
+    async fn stall(&self, worker: usize, part: Links, span: Duration) {
+        let Some((name, tasks)) = self.stand(worker) else { return };
+        drop(tasks);
+        self.ground.history.trouble(Some(&name), Kind::Cut(part), span);
+        let connections = self.connections(worker, part);
+        for name in &connections {
+            self.ground.simulation.freeze(name);
+        }
+        tokio::time::sleep(span).await;
+        for name in &connections {
+            self.ground.simulation.thaw(name);
+        }
+        self.stands_no_more(&name);
     }
 }

@@ -8,13 +8,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     history::{History, Run},
-    plan::{End, Job, SERVICE},
+    plan::{End, Job, Plan, SERVICE},
+    standstill::Tasks,
 };
 use crate::{
     Client, Context, HandlerError, Retry, RunningServer, Server, ServiceDefinition,
     broker::{AnyBroker, simulated::Simulation},
     client::Config,
-    service::{Method, handler},
+    service::handler,
 };
 
 /// A handler's value: the run that made it.
@@ -88,6 +89,7 @@ pub(super) struct Process {
     life: Life,
     server: Option<RunningServer>,
     pub(super) keeper: String,
+    pub(super) tasks: Tasks,
 }
 
 /// What a process needs to start.
@@ -110,18 +112,19 @@ pub(super) fn config(caller: &str) -> Arc<Config> {
 
 impl Process {
     /// Starts a process; tries until there is a server.
-    pub(super) async fn start(ground: &Ground, name: &str, methods: &[Method], drain: Duration) -> Self {
+    pub(super) async fn start(ground: &Ground, name: &str, plan: &Plan, drain: Duration) -> Self {
         let life = Life {
             name: name.into(),
             dead: CancellationToken::new(),
             history: ground.history.clone(),
             plugs: ground.plugs.clone(),
         };
+        let tasks = Tasks::default();
         loop {
-            if let Some(server) = serve(ground, &life, methods, drain).await {
+            if let Some(server) = tasks.hold(serve(ground, &life, plan, drain)).await {
                 let keeper = format!("requite keeper {}", server.instance());
                 ground.history.write().keepers.insert(name.to_owned(), keeper.clone());
-                return Self { life, server: Some(server), keeper };
+                return Self { life, server: Some(server), keeper, tasks };
             }
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
@@ -157,13 +160,14 @@ impl Process {
     }
 }
 
-async fn serve(ground: &Ground, life: &Life, methods: &[Method], drain: Duration) -> Option<RunningServer> {
+async fn serve(ground: &Ground, life: &Life, plan: &Plan, drain: Duration) -> Option<RunningServer> {
     let connection = ground.simulation.connect(&life.name).ok()?;
     let client = Client::over(AnyBroker::Simulated(connection), config("worker")).await.ok()?;
     let mut service = ServiceDefinition::new(SERVICE, "1", "");
-    for method in methods {
+    for method in &plan.methods {
         let (life, name) = (life.clone(), method.name);
         service = service.method(*method, handler(move |cx, job: Job| life.clone().work(cx, job, name)));
     }
-    Server::new(&client).serve(service).drain_timeout(drain).start().await.ok()
+    let server = Server::new(&client).serve(service).replicas(plan.replicas);
+    server.drain_timeout(drain).start().await.ok()
 }

@@ -22,7 +22,7 @@ const DEFAULT_WINDOW: u64 = 120_000_000_000;
 const DEFAULT_ACK_WAIT: u64 = 30_000_000_000;
 
 /// Every stream of the server.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct JetStream {
     pub(super) streams: BTreeMap<String, Stream>,
 }
@@ -273,7 +273,8 @@ impl JetStream {
         let Some((name, subject)) = rest.split_once('.') else { return false };
         let Some(stream) = self.streams.get(name).filter(|it| it.config.allow_direct) else { return false };
         let Some(reply) = reply else { return true };
-        turn.send(match stream.store.last_of(subject) {
+        let seen = stream.store.last_of(subject).filter(|it| it.stored + turn.lag <= turn.now);
+        turn.send(match seen {
             Some(message) => {
                 Sent::new(reply, Kind::Answer, message.payload.clone()).headers(stream.read_headers(message))
             }

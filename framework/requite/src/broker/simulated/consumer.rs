@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    ledger::{Ledger, Pending, Position, Update},
+    ledger::{Ledger, Pending, Position, Snapshot, Update},
     pattern::matches,
     pull::Pulls,
     store::{Store, Stored},
@@ -25,6 +25,7 @@ const LOOK_AGAIN: u64 = 10_000_000;
 const DEFAULT_MAX_WAITING: usize = 512;
 
 /// A consumer of one stream.
+#[derive(Clone)]
 pub(super) struct Consumer {
     stream: String,
     pub(super) config: ConsumerConfig,
@@ -102,6 +103,13 @@ impl Consumer {
         let most = usize::try_from(self.config.max_waiting).ok().filter(|it| *it > 0);
         self.pulls.open(reply, body, available, most.unwrap_or(DEFAULT_MAX_WAITING), turn);
         self.deliver(store, turn);
+    }
+
+    /// The clock was stepped, which timers do not follow.
+    pub(super) fn shift_timers(&mut self, by: i64) {
+        self.check_at = self.check_at.map(|at| at.saturating_add_signed(by));
+        self.pulls.shift_timers(by);
+        self.ledger.shift(by);
     }
 
     /// Serves the open pulls as far as there are messages (`loopAndGatherMsgs`).
@@ -346,6 +354,16 @@ impl Consumer {
     /// The server starts again with what was written until `since`; it looks at the leases after `check`.
     pub(super) fn restart(&mut self, since: u64, now: u64, check: u64, store: &Store) {
         let state = self.ledger.reload(since);
+        self.resume(state, now, check, store);
+    }
+
+    /// Another server leads: it knows what was agreed on, and none of the pulls.
+    pub(super) fn change_leader(&mut self, now: u64, check: u64, store: &Store) {
+        let state = self.ledger.replicated();
+        self.resume(state, now, check, store);
+    }
+
+    fn resume(&mut self, state: Snapshot, now: u64, check: u64, store: &Store) {
         self.pulls.forget();
         self.redeliver.clear();
         self.next = Position { delivery: state.delivered.delivery + 1, stream: state.delivered.stream + 1 };

@@ -59,12 +59,21 @@ pub(super) enum Losing {
     Subject(String),
 }
 
+/// Publishes that hang in the network.
+#[derive(Clone, Debug)]
+pub(super) struct Hanging {
+    pub(super) pattern: String,
+    /// What their payload begins with.
+    pub(super) begins: &'static str,
+    pub(super) delay: Duration,
+}
+
 /// What goes wrong, and how often still.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     losing: Vec<(Losing, usize)>,
-    /// Pattern and delay of publishes that hang in the network.
-    hanging: Vec<((String, Duration), usize)>,
+    /// Publishes that hang in the network.
+    hanging: Vec<(Hanging, usize)>,
     /// Connection, or none for all, and pattern.
     denied: Vec<(Option<String>, String)>,
 }
@@ -74,8 +83,8 @@ impl Faults {
         self.losing.push((losing, count));
     }
 
-    pub(super) fn hang(&mut self, pattern: &str, count: usize, delay: Duration) {
-        self.hanging.push(((pattern.to_owned(), delay), count));
+    pub(super) fn hang(&mut self, hanging: Hanging, count: usize) {
+        self.hanging.push((hanging, count));
     }
 
     pub(super) fn deny(&mut self, link: Option<&str>, pattern: &str) {
@@ -98,8 +107,9 @@ impl Faults {
     }
 
     /// How long a publish hangs in the network.
-    pub(super) fn hangs(&mut self, subject: &str) -> Option<Duration> {
-        take(&mut self.hanging, |(pattern, _)| matches(pattern, subject)).map(|(_, delay)| delay)
+    pub(super) fn hangs(&mut self, subject: &str, payload: &[u8]) -> Option<Duration> {
+        let fits = |it: &Hanging| matches(&it.pattern, subject) && payload.starts_with(it.begins.as_bytes());
+        take(&mut self.hanging, fits).map(|it| it.delay)
     }
 
     pub(super) fn denies(&self, link: &str, subject: &str) -> bool {

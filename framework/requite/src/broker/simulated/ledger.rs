@@ -99,7 +99,7 @@ impl Snapshot {
 }
 
 /// The state now, and as it was a moment ago.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Ledger {
     now: Snapshot,
     earlier: Snapshot,
@@ -124,12 +124,24 @@ impl Ledger {
         }
     }
 
+    /// The clock was stepped: what was written a moment ago still was.
+    pub(super) fn shift(&mut self, by: i64) {
+        for (at, _) in &mut self.recent {
+            *at = at.saturating_add_signed(by);
+        }
+    }
+
     pub(super) fn floor(&self) -> Position {
         self.now.floor
     }
 
     pub(super) fn delivered(&self) -> Position {
         self.now.delivered
+    }
+
+    /// What all servers of a cluster know.
+    pub(super) fn replicated(&self) -> Snapshot {
+        self.now.clone()
     }
 
     /// Forgets what was written after `since`, as a killed server does, and reads the rest as a starting one does.

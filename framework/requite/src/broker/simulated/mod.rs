@@ -1,7 +1,8 @@
 //! A simulated broker: core NATS and as much of JetStream as the protocol uses, in memory and in virtual time.
 //!
 //! It speaks subjects, headers and payloads, so everything above [`Broker`] is the same code as on a real server, and
-//! it does what a single nats-server 2.15 does, oddities included; `differential` compares the two step by step.
+//! it does what a single nats-server 2.15 does, oddities included; `differential` compares the two step by step. Of three
+//! servers it does what was measured of them.
 //! Nothing is random but what the seed gives. tokio's timers count whole milliseconds: what falls into one happens in
 //! the order of its exact times, before any client can react to it.
 //!
@@ -9,7 +10,7 @@
 //! |---|---|
 //! | `simulation` | the handle: faults and observation |
 //! | `network` | connections, subscriptions, what is under way |
-//! | `server` | routing, start and stop |
+//! | `server`, `cluster` | routing, start and stop; elections and splits |
 //! | `api`, `answer` | the JetStream API and its JSON |
 //! | `stream`, `store` | checks, limits, deduplication, republish |
 //! | `consumer`, `pull`, `ledger` | deliveries and leases, open pulls, what is on disk |
@@ -36,6 +37,7 @@ use crate::{ConnectError, protocol::time::Moment};
 
 mod answer;
 mod api;
+mod cluster;
 #[cfg(test)]
 mod configs;
 mod consumer;
@@ -54,6 +56,7 @@ mod stream;
 mod tests;
 mod turn;
 
+pub(crate) use cluster::Election;
 pub(crate) use faults::Random;
 pub(crate) use network::{Passage, Seen};
 pub(crate) use simulation::Simulation;
@@ -243,10 +246,11 @@ impl Broker for Connection {
     }
 
     fn server(&self) -> ServerFacts {
-        let id = self.act(|server, _| {
-            server.network.links.get(&self.0.link).map(|link| link.server.clone()).unwrap_or_default()
+        let (id, clustered) = self.act(|server, _| {
+            let id = server.network.links.get(&self.0.link).map(|link| link.server.clone());
+            (id.unwrap_or_default(), server.cluster.is_some())
         });
-        ServerFacts { id, version: VERSION.into(), clustered: false, max_payload: MAX_PAYLOAD }
+        ServerFacts { id, version: VERSION.into(), clustered, max_payload: MAX_PAYLOAD }
     }
 
     fn new_inbox(&self) -> String {

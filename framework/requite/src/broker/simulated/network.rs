@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::{
+    cluster::Side,
     faults::{Faults, Latency, Random},
     pattern::matches,
     turn::Kind,
@@ -45,6 +46,10 @@ pub(super) enum Due {
     Reconnect { link: LinkId },
     /// The server starts again.
     Start,
+    /// A cluster has a leader again.
+    Elected { election: u64 },
+    /// A split cluster is whole again.
+    Heal,
 }
 
 /// Where a message was seen.
@@ -78,6 +83,8 @@ pub(super) struct Link {
     pub(super) latency: Latency,
     pub(super) up: bool,
     pub(super) frozen: bool,
+    /// Of a split cluster.
+    pub(super) side: Side,
     pub(super) down_until: u64,
     pub(super) server: String,
     pub(super) events: broadcast::Sender<Event>,
@@ -162,6 +169,7 @@ impl Network {
             latency,
             up: true,
             frozen: false,
+            side: Side::default(),
             down_until: 0,
             server: server.to_owned(),
             events: broadcast::channel(EVENT_BACKLOG).0,
@@ -198,7 +206,7 @@ impl Network {
             return self.note(now, id, Seen::Queued, &subject);
         }
         let hang = match &frame {
-            Frame::Publish(message) => self.faults.hangs(&message.subject),
+            Frame::Publish(message) => self.faults.hangs(&message.subject, &message.payload),
             _ => None,
         };
         if let Some(delay) = hang {
@@ -253,13 +261,18 @@ impl Network {
         };
     }
 
-    pub(super) fn heard(&self, subject: &str) -> bool {
-        self.interest.values().any(|pattern| matches(pattern, subject))
+    pub(super) fn heard(&self, subject: &str, side: Side) -> bool {
+        self.interest.iter().any(|((link, _), pattern)| self.is_on(*link, side) && matches(pattern, subject))
     }
 
-    /// Sends to everybody who listens: whether anybody does.
-    pub(super) fn fan_out(&mut self, parcel: &Parcel<'_>, now: u64) -> bool {
+    fn is_on(&self, link: LinkId, side: Side) -> bool {
+        self.links.get(&link).is_some_and(|it| it.side == side)
+    }
+
+    /// Sends to everybody on one side who listens: whether anybody does.
+    pub(super) fn fan_out(&mut self, parcel: &Parcel<'_>, side: Side, now: u64) -> bool {
         let listening = self.interest.iter().filter(|(_, pattern)| matches(pattern, parcel.to));
+        let listening = listening.filter(|((link, _), _)| self.is_on(*link, side));
         let listening: Vec<(LinkId, SubscriptionId)> = listening.map(|(key, _)| *key).collect();
         for (link, subscription) in &listening {
             self.hand_to(*link, *subscription, parcel, now);
@@ -294,7 +307,7 @@ impl Network {
         let (id, epoch) = match &due {
             Due::Arrive { link, epoch, .. } => (*link, *epoch),
             Due::Deliver { link, epoch, .. } => (*link, Some(*epoch)),
-            Due::Reconnect { .. } | Due::Start => return Some(due),
+            Due::Reconnect { .. } | Due::Start | Due::Elected { .. } | Due::Heal => return Some(due),
         };
         let link = self.links.get_mut(&id)?;
         if epoch.is_some_and(|epoch| epoch != link.epoch) {
@@ -357,6 +370,20 @@ impl Network {
         let _ = link.events.send(Event::Reconnected);
         for frame in frames {
             self.send(id, frame, now);
+        }
+    }
+
+    /// Loses everything that is on its way to clients.
+    pub(super) fn lose_what_is_sent(&mut self, now: u64) {
+        let (lost, kept) = std::mem::take(&mut self.agenda)
+            .into_iter()
+            .partition(|(_, due)| matches!(due, Due::Deliver { .. }));
+        self.agenda = kept;
+        let lost: BTreeMap<(u64, u64), Due> = lost;
+        for due in lost.into_values() {
+            if let Due::Deliver { link, message, .. } = due {
+                self.note(now, link, Seen::Lost, &message.subject);
+            }
         }
     }
 

@@ -55,7 +55,7 @@ impl Wish {
 }
 
 /// The open pulls of a consumer, served in turn.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pulls {
     waiting: VecDeque<Pull>,
 }
@@ -165,6 +165,13 @@ impl Pulls {
     pub(super) fn end(&mut self, why: &str, turn: &mut Turn<'_>) {
         for pull in self.waiting.drain(..) {
             turn.send(Sent::status(pull.reply, 409, why));
+        }
+    }
+
+    pub(super) fn shift_timers(&mut self, by: i64) {
+        for pull in &mut self.waiting {
+            pull.expires = pull.expires.map(|at| at.saturating_add_signed(by));
+            pull.beat = pull.beat.map(|(every, at)| (every, at.saturating_add_signed(by)));
         }
     }
 

@@ -8,9 +8,10 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{
     Connection, Passage, Seen, Stored, World,
+    cluster::{Cluster, Election},
     consumer::Consumer,
     drive,
-    faults::{Latency, Losing},
+    faults::{Hanging, Latency, Losing},
     network::LinkId,
     pattern::matches,
     server::Server,
@@ -26,8 +27,17 @@ pub(crate) struct Simulation {
 impl Simulation {
     /// Starts a server. The same seed gives the same run on a paused clock.
     pub(crate) fn new(seed: u64) -> Self {
+        Self::of(Server::new(seed, None))
+    }
+
+    /// Starts a cluster of three servers.
+    pub(crate) fn cluster(seed: u64) -> Self {
+        Self::of(Server::new(seed, Some(Cluster::default())))
+    }
+
+    fn of(server: Server) -> Self {
         let changed = Arc::new(Notify::new());
-        let server = Server::new(seed).into();
+        let server = server.into();
         let world = Arc::new(World { server, begin: Instant::now(), changed: Arc::clone(&changed) });
         tokio::spawn(drive(Arc::downgrade(&world), changed));
         Self { world }
@@ -117,7 +127,21 @@ impl Simulation {
     /// The next publishes on subjects of the pattern hang in the network and arrive later, also if the connection is
     /// gone by then.
     pub(crate) fn hang_publishes(&self, pattern: &str, count: usize, span: Duration) {
-        self.world.act(|server, _| server.network.faults.hang(pattern, count, span));
+        self.hang(Hanging { pattern: pattern.into(), begins: "", delay: span }, count);
+    }
+
+    /// The next acks that begin with `verb` hang in the network.
+    pub(crate) fn hang_settles(&self, verb: &'static str, count: usize, span: Duration) {
+        self.hang(Hanging { pattern: "$JS.ACK.>".into(), begins: verb, delay: span }, count);
+    }
+
+    fn hang(&self, hanging: Hanging, count: usize) {
+        self.world.act(|server, _| server.network.faults.hang(hanging, count));
+    }
+
+    /// Steps the server's clock, forwards or back, by so many milliseconds.
+    pub(crate) fn step_clock(&self, by: i64) {
+        self.world.act(|server, _| server.step_clock(by));
     }
 
     /// Refuses publishes on subjects of the pattern, by one connection or by all.
@@ -130,10 +154,18 @@ impl Simulation {
         self.world.act(|server, _| server.network.faults.end());
     }
 
-    /// A leader without its followers answers heartbeats, NAKs and reads, but commits nothing: publishes and acks get
-    /// no answer and are gone, nothing is delivered.
-    pub(crate) fn quorum(&self, quorum: bool) {
-        self.world.act(|server, _| server.quorum = quorum);
+    /// Lets a cluster elect another leader: for how long there is none; nothing where there was none before.
+    pub(crate) fn elect(&self, how: Election) -> Option<Duration> {
+        self.world.act(|server, _| server.elect(how))
+    }
+
+    /// Cuts the leader of a cluster off from the other servers, with these connections on its side; whether there was a
+    /// leader to cut off. It answers heartbeats, NAKs and reads for a while, but commits nothing and delivers nothing.
+    pub(crate) fn split(&self, minority: &[String], span: Duration) -> bool {
+        self.world.act(|server, _| {
+            let minority: Vec<_> = minority.iter().flat_map(|name| server.network.named(name)).collect();
+            server.split(&minority, span)
+        })
     }
 
     /// Kills the server. Deliveries and acks of the last `lost_consumer_state` (really up to 100 ms, at most 2 s) are

@@ -16,6 +16,8 @@ pub(crate) struct Stored {
     pub(crate) payload: Bytes,
     /// Nanoseconds since 1970 by the server's clock.
     pub(crate) stored: u64,
+    /// For observers: the same, since the simulation began.
+    pub(crate) at: u64,
     /// When the server removes it, if it carries a time to live.
     pub(super) expires: Option<u64>,
 }
@@ -56,7 +58,7 @@ pub(super) fn header_block(headers: &Headers) -> Option<String> {
 }
 
 /// Messages in the order of their sequences.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Store {
     messages: BTreeMap<u64, Stored>,
     by_subject: BTreeMap<String, BTreeSet<u64>>,

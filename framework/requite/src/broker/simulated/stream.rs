@@ -41,6 +41,7 @@ pub(super) struct Publish<'a> {
 }
 
 /// A stream and its consumers.
+#[derive(Clone)]
 pub(super) struct Stream {
     pub(super) config: StreamConfig,
     pub(super) created: u64,
@@ -142,6 +143,7 @@ impl Stream {
             headers: headers.clone(),
             payload: publish.payload.clone(),
             stored: turn.now,
+            at: turn.elapsed,
             expires: ttl.map(|ttl| turn.now + crate::wire::jetstream::nanos(ttl)),
         };
         let sequence = self.store.append(message);
@@ -304,14 +306,28 @@ impl Stream {
         }
     }
 
-    /// The server starts again; `check` is drawn per consumer, as the server does.
-    pub(super) fn restart(&mut self, written_until: u64, now: u64, mut check: impl FnMut() -> u64) {
+    /// Another server leads; with `forgets` it knows only the message ids of what is stored.
+    pub(super) fn change_leader(&mut self, now: u64, forgets: bool, mut check: impl FnMut() -> u64) {
+        if forgets {
+            self.forget_ids(now);
+        }
+        for consumer in self.consumers.values_mut() {
+            consumer.change_leader(now, check(), &self.store);
+        }
+    }
+
+    fn forget_ids(&mut self, now: u64) {
         self.seen.clear();
         for message in self.store.iter().filter(|it| it.stored + self.config.duplicate_window > now) {
             if let Some(id) = message.headers.first(header::MESSAGE_ID) {
                 self.seen.insert(id.to_owned(), (message.sequence, message.stored));
             }
         }
+    }
+
+    /// The server starts again; `check` is drawn per consumer, as the server does.
+    pub(super) fn restart(&mut self, written_until: u64, now: u64, mut check: impl FnMut() -> u64) {
+        self.forget_ids(now);
         for consumer in self.consumers.values_mut() {
             consumer.restart(written_until, now, check(), &self.store);
         }

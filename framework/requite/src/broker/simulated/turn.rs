@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::network::Network;
+use super::{cluster::Side, network::Network};
 use crate::broker::Headers;
 
 /// What a message from the server is; faults choose by it.
@@ -67,8 +67,13 @@ impl Sent {
 pub(super) struct Turn<'a> {
     /// The server's clock, in nanoseconds since 1970.
     pub(super) now: u64,
+    /// Nanoseconds since the simulation began.
+    pub(super) elapsed: u64,
     /// Whether the server can commit anything.
     pub(super) quorum: bool,
+    pub(super) side: Side,
+    /// How far the replica is behind that answers a direct get.
+    pub(super) lag: u64,
     pub(super) network: &'a Network,
     pub(super) outbox: &'a mut VecDeque<Sent>,
 }
@@ -87,6 +92,6 @@ impl Turn<'_> {
 
     /// Whether anybody listens on the subject.
     pub(super) fn heard(&self, subject: &str) -> bool {
-        self.network.heard(subject)
+        self.network.heard(subject, self.side)
     }
 }

@@ -10,6 +10,7 @@ use super::rounds::Rounds;
 use crate::{
     broker::{AnyBroker, Broker, Headers, Message, Outgoing, Subscription},
     server::method::MethodRuntime,
+    turns,
     wire::{
         VERSION,
         control::{MINE, MineQuestion, NOT_MINE},
@@ -67,13 +68,13 @@ async fn forward(
         return;
     };
     let tell = tell.clone();
-    tokio::spawn(async move {
+    tokio::spawn(turns::own(async move {
         while let Some(message) = messages.next().await {
             if message.headers.first(header::VERSION) == Some(VERSION) {
                 let _ = tell.try_send(wrap(message));
             }
         }
-    });
+    }));
 }
 
 impl Question {

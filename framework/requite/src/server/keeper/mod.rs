@@ -13,6 +13,7 @@ use crate::{
     broker::{AnyBroker, Broker},
     error::ConnectError,
     protocol::time::Moment,
+    turns,
 };
 
 mod control;
@@ -81,7 +82,7 @@ impl Keeper {
         let run = rounds::Rounds::new(keeper.clone(), methods, inbox, tokio::runtime::Handle::current());
         if let AnyBroker::Simulated(_) = broker {
             let own = broker.connect_again(&name).await?;
-            tokio::spawn(run.run(own));
+            tokio::spawn(turns::own_of_keeper(run.run(own)));
             return Ok(keeper);
         }
         let (connected, connection) = tokio::sync::oneshot::channel();

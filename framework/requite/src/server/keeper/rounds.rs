@@ -7,7 +7,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::{Keeper, Order, control, probe::Probe, table::Table};
 use crate::{
-    broker::{AnyBroker, Broker, Event, Outgoing},
+    broker::{AnyBroker, Broker, Event, Outgoing, SendError},
     protocol::{
         attempt::{self, Ending},
         time::Moment,
@@ -19,6 +19,7 @@ use crate::{
         settle, shutdown,
         stats::count,
     },
+    turns,
     wire::signal::SignalKind,
 };
 
@@ -158,10 +159,10 @@ impl Rounds {
         }
         let (held, keeper, broker, claims) =
             (Arc::clone(held), self.keeper.clone(), broker.clone(), Arc::clone(&self.claims));
-        tokio::spawn(async move {
+        tokio::spawn(turns::own(async move {
             let _turn = claims.acquire().await;
             settle::drive(&held, action, &keeper, &broker).await;
-        });
+        }));
     }
 
     fn event(&mut self, event: &Result<Event, broadcast::error::RecvError>, broker: &AnyBroker) {
@@ -242,32 +243,28 @@ async fn beat(method: &Arc<MethodRuntime>, held: Vec<Arc<Held>>, broker: &AnyBro
             settle::signal(one, SignalKind::Alive, broker).await;
         }
     }
-    let Some(last) = held.iter().rfind(|one| !one.is_over()) else {
-        return;
-    };
-    let Some(barrier) = barrier::after(method, last) else {
-        tracing::warn!(method = method.options.name, "not bound: heartbeats cannot be confirmed");
+    let Some(last) = held.iter().rfind(|one| !one.is_over()).cloned() else {
         return;
     };
     let (method, broker) = (Arc::clone(method), broker.clone());
-    tokio::spawn(async move {
+    tokio::spawn(turns::own(async move {
         // An answer later than a heartbeat interval is worth no more than the next one's.
-        let answer = broker.request(barrier, method.times.heartbeat()).await;
+        let confirmed =
+            tokio::time::timeout(method.times.heartbeat(), barrier::confirmed(&method, &last, &broker));
+        let confirmed = confirmed.await.unwrap_or(Err(SendError::TimedOut.into()));
         let answered = broker.now();
-        match answer {
-            Ok(answer) if answer.status.is_none() => {
+        match confirmed {
+            Ok(()) => {
                 count(&method.service.counters.barriers);
                 for one in held {
                     one.confirm(sent, answered);
                 }
             }
-            other => {
-                let why =
-                    other.map_or_else(|error| error.to_string(), |it| format!("status {:?}", it.status));
-                tracing::warn!(method = method.options.name, why, "heartbeats were not confirmed");
+            Err(why) => {
+                tracing::warn!(method = method.options.name, %why, "heartbeats were not confirmed");
             }
         }
-    });
+    }));
 }
 
 /// Hands a delivery back. Dropped, not sent later: by then the request may be in other hands.

@@ -122,16 +122,28 @@ async fn a_denied_publish_is_an_event_and_no_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_quorum_heartbeats_are_confirmed_and_acks_are_not() {
+async fn a_step_of_the_clock_ends_leases_and_no_pulls() {
     let (simulation, connection) = served(20).await;
     store(&connection, "q.a").await;
+    pulled(&connection).await;
+    let mut waiting = pull(&connection, 1).await;
+    sleep(SECOND).await;
+    simulation.step_clock(60_000);
+    let before = connection.now();
+    assert_eq!(delivery(&next(&mut waiting).await.unwrap()), 2);
+    assert!(connection.now().since(before) < LEASE, "sooner than its lease");
+}
+
+#[tokio::test(start_paused = true)]
+async fn acks_of_one_kind_can_hang_in_the_network() {
+    let (simulation, connection) = served(21).await;
+    store(&connection, "q.a").await;
     let message = pulled(&connection).await;
-    simulation.quorum(false);
+    simulation.hang_settles("+ACK", 1, 5 * SECOND);
     settle(&connection, &message, "+WPI").await.unwrap();
     assert_eq!(settle(&connection, &message, "+ACK").await.unwrap_err(), SendError::TimedOut);
-    assert_eq!(store(&connection, "q.b").await, StoreAnswer::InDoubt);
-    simulation.quorum(true);
-    settle(&connection, &message, "+ACK").await.unwrap();
+    assert_eq!(simulation.stored("Q").len(), 1);
+    sleep(5 * SECOND).await;
     assert!(simulation.stored("Q").is_empty());
 }
 

@@ -19,6 +19,7 @@ use crate::{
     },
 };
 
+mod cluster;
 mod faults;
 mod semantics;
 
@@ -29,6 +30,11 @@ const SECOND: Duration = Duration::from_secs(1);
 async fn served(seed: u64) -> (Simulation, Connection) {
     let simulation = Simulation::new(seed);
     let connection = simulation.connect("worker").unwrap();
+    fill(&connection).await;
+    (simulation, connection)
+}
+
+async fn fill(connection: &Connection) {
     let queue = StreamConfig {
         retention: "workqueue".into(),
         discard_new_per_subject: true,
@@ -42,11 +48,10 @@ async fn served(seed: u64) -> (Simulation, Connection) {
         ..configs::stream("R".into(), vec!["put.secret.out.*".into()])
     };
     for config in [queue, records] {
-        assert_eq!(api::create_stream(&connection, &config).await.unwrap().config, config);
+        assert_eq!(api::create_stream(connection, &config).await.unwrap().config, config);
     }
     let consumer = configs::consumer("m", "q.*".into(), LEASE);
-    api::put_consumer(&connection, "Q", &consumer, "create").await.unwrap();
-    (simulation, connection)
+    api::put_consumer(connection, "Q", &consumer, "create").await.unwrap();
 }
 
 async fn store(connection: &Connection, subject: &str) -> StoreAnswer {
