@@ -20,6 +20,9 @@ use crate::{
     },
 };
 
+#[cfg(test)]
+use crate::planted::{Bug, is_planted};
+
 /// Ids of publishes are remembered this long.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// Dead letters are kept this long.
@@ -114,6 +117,8 @@ fn check_server<B: Broker>(broker: &B) -> Result<(), SetupError> {
 
 fn check_lease(method: &Method, replicas: u8) -> Result<(), SetupError> {
     let least = if replicas > 1 { MIN_LEASE_REPLICATED } else { MIN_LEASE };
+    #[cfg(test)]
+    let least = if is_planted(Bug::ShortLease) { MIN_LEASE } else { least };
     if method.lease < least {
         return Err(SetupError::LeaseTooShort { method: method.name.into(), lease: method.lease, least });
     }
@@ -152,13 +157,19 @@ fn as_limit(bytes: u64) -> i64 {
 
 fn requests(plan: &Plan<'_>) -> StreamConfig {
     let subjects = plan.methods.iter().map(|method| plan.subjects.requests(method.name)).collect();
+    let base = base(plan.subjects.request_stream(), subjects, &plan.limits);
+    #[cfg(test)]
+    if is_planted(Bug::DiscardOld) {
+        let (retention, max_msgs) = ("workqueue".into(), as_limit(plan.limits.queued_requests));
+        return StreamConfig { retention, discard: "old".into(), max_msgs, ..base };
+    }
     StreamConfig {
         retention: "workqueue".into(),
         description: plan.about.clone(),
         discard_new_per_subject: true,
         max_msgs: as_limit(plan.limits.queued_requests),
         max_bytes: as_limit(plan.limits.queued_bytes),
-        ..base(plan.subjects.request_stream(), subjects, &plan.limits)
+        ..base
     }
 }
 
@@ -191,6 +202,9 @@ fn consumer(plan: &Plan<'_>, method: &Method) -> ConsumerConfig {
         ack_policy: "explicit".into(),
         replay_policy: "instant".into(),
         ack_wait: nanos(method.lease),
+        #[cfg(test)]
+        max_deliver: if is_planted(Bug::MaxDeliver) { 3 } else { -1 },
+        #[cfg(not(test))]
         max_deliver: -1,
         max_ack_pending: -1,
         max_waiting: MAX_WAITING,

@@ -93,6 +93,12 @@ impl ServiceSubjects {
         )
     }
 
+    /// Where the server republishes a record.
+    #[cfg(test)]
+    pub(crate) fn inbox(&self, caller: &str, id: &str) -> String {
+        joined([self.namespace.as_str(), ".in.", caller, ".", self.service.as_str(), ".", id])
+    }
+
     pub(crate) fn signal(&self, caller: &str, id: &str) -> String {
         format!("{}.sig.{}.{caller}.{id}", self.namespace, self.service)
     }

@@ -1,6 +1,6 @@
 //! The promises, held against what was seen. Each check names what it found; none stops the others.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{
     evidence::{Evidence, id_of},
@@ -31,29 +31,53 @@ struct Case<'a> {
     broken: Vec<String>,
 }
 
+/// A promise that was broken.
+#[derive(Clone, Debug)]
+pub(super) struct Broken {
+    pub(super) name: &'static str,
+    pub(super) text: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.text)
+    }
+}
+
+/// A promise, and what holds it against a run.
+type Promise<'a> = (&'static str, fn(&mut Case<'a>));
+
 /// Holds every promise against a run: what was broken.
-pub(super) fn check(plan: &Plan, played: &Played) -> Vec<String> {
+pub(super) fn check(plan: &Plan, played: &Played) -> Vec<Broken> {
     let mut runs: BTreeMap<&str, Vec<&Run>> = BTreeMap::new();
     for run in &played.seen.runs {
         runs.entry(&run.id).or_default().push(run);
     }
     let evidence = Evidence::read(played);
     let mut case = Case { plan, played, seen: &played.seen, evidence, runs, broken: Vec::new() };
-    case.calls_end_in_time();
-    case.accepted_requests_end_in_an_outcome();
-    case.a_request_has_one_outcome();
-    case.every_answer_is_the_stored_outcome();
-    case.an_outcome_is_what_its_run_made();
-    case.nothing_starts_after_the_outcome();
-    case.one_run_at_a_time_and_none_without_a_reason();
-    case.handlers_never_exceed_the_slots();
-    case.what_was_refused_never_ran();
-    case.attempts_are_counted();
-    case.attempts_and_fences_grow();
-    case.dead_letters_come_before_their_outcomes();
-    case.nothing_is_settled_while_the_connection_is_down();
+    let promises: [Promise<'_>; 14] = [
+        ("calls end in time", Case::calls_end_in_time),
+        ("accepted ends in an outcome", Case::accepted_requests_end_in_an_outcome),
+        ("no id is queued twice", Case::an_id_is_queued_once),
+        ("one outcome", Case::a_request_has_one_outcome),
+        ("answers are what is stored", Case::every_answer_is_the_stored_outcome),
+        ("outcomes are what their runs made", Case::an_outcome_is_what_its_run_made),
+        ("nothing starts after the outcome", Case::nothing_starts_after_the_outcome),
+        ("one run at a time, and none without a reason", Case::one_run_at_a_time_and_none_without_a_reason),
+        ("handlers do not exceed the slots", Case::handlers_never_exceed_the_slots),
+        ("what was refused never ran", Case::what_was_refused_never_ran),
+        ("attempts are counted", Case::attempts_are_counted),
+        ("attempts and fences grow", Case::attempts_and_fences_grow),
+        ("dead letters come before outcomes", Case::dead_letters_come_before_their_outcomes),
+        ("nothing is settled late", Case::nothing_is_settled_while_the_connection_is_down),
+    ];
+    let mut broken = Vec::new();
+    for (name, holds) in promises {
+        holds(&mut case);
+        broken.extend(case.broken.drain(..).map(|text| Broken { name, text }));
+    }
     case.mark();
-    case.broken
+    broken
 }
 
 impl Case<'_> {
@@ -89,6 +113,17 @@ impl Case<'_> {
             };
             if !stored {
                 self.broken.push(format!("accepted, but never stored: {call:?}"));
+            }
+        }
+    }
+
+    /// A request that was stored is in its stream until its outcome is stored: a second copy may not come sooner.
+    fn an_id_is_queued_once(&mut self) {
+        for (id, copies) in &self.evidence.requests {
+            let outcome = self.evidence.outcome(id).map(|(at, _)| at);
+            for (at, _) in copies.iter().skip(1).filter(|(at, _)| outcome.is_none_or(|outcome| *at < outcome))
+            {
+                self.broken.push(format!("{id} was stored again at {at:?}, its outcome at {outcome:?}"));
             }
         }
     }
@@ -280,7 +315,13 @@ impl Case<'_> {
         let ended = |what: fn(&Answer) -> bool| {
             seen.calls.iter().filter(|call| call.ended.as_ref().is_some_and(|(_, it)| what(it))).count()
         };
-        count(Mark::Unknown, ended(|it| matches!(it, Answer::Unknown(_))));
+        for call in &seen.calls {
+            if let Some((_, Answer::Unknown(_))) = &call.ended {
+                let id = call.id.as_deref().or_else(|| evidence.id_of_job(call.tag));
+                let stored = id.is_some_and(|id| evidence.requests.contains_key(id));
+                count(if stored { Mark::UnknownWasStored } else { Mark::UnknownWasNot }, 1);
+            }
+        }
         count(Mark::Unavailable, ended(|it| matches!(it, Answer::Unavailable(_))));
         count(Mark::IdReused, ended(|it| *it == Answer::IdReused));
         let reattached = seen.calls.iter().filter(|call| {

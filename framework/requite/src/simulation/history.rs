@@ -75,6 +75,8 @@ pub(super) struct Call {
 pub(super) enum Kind {
     /// Exchange messages on some of its connections.
     Cut(Links),
+    /// Get an answer of JetStream: there is no leader.
+    Leaderless,
     /// Anything.
     Stopped,
     /// Run anything beside its handlers, its keeper apart.
@@ -99,7 +101,7 @@ impl Trouble {
 
     /// Whether handlers went on, or could be ended.
     pub(super) fn holds_handlers(&self) -> bool {
-        !matches!(self.kind, Kind::Cut(_))
+        matches!(self.kind, Kind::Stopped | Kind::Blocked)
     }
 }
 

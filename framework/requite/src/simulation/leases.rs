@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    history::{Over, Run, Seen, Stop},
+    history::{Kind, Over, Run, Seen, Stop},
     plan::End,
 };
 use crate::{
@@ -27,20 +27,30 @@ impl<'a> Leases<'a> {
         let mut lost_answers: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
         for (worker, keeper) in &seen.keepers {
             let lost = log.iter().filter(|it| it.seen == simulated::Seen::Lost && it.link == *keeper);
-            let answers = lost.filter(|it| it.subject.starts_with("_INBOX."));
+            // A leader's last answers are part of its election.
+            let elections = seen.troubles.iter().filter(|it| it.kind == Kind::Leaderless);
+            let elections: Vec<Duration> = elections.map(|it| it.from).collect();
+            let last = |at: Duration| elections.iter().any(|from| at.abs_diff(*from) <= SLACK);
+            let answers = lost.filter(|it| it.subject.starts_with("_INBOX.") && !last(it.at));
             lost_answers.insert(worker, answers.map(|it| it.at).collect());
         }
         Self { seen, lost_answers }
     }
 
-    /// How much of a time a worker's keeper was out of reach; `own` leaves out what hit all workers.
+    /// How much of a time a worker's keeper was out of reach; `own` leaves out what hit all workers. One election alone
+    /// is no excuse: leases outlive it.
     fn out_of_reach(&self, worker: &str, from: Duration, to: Duration, own: bool) -> Duration {
         let troubles = self.seen.troubles.iter().filter(|it| it.silences_keeper());
         let hit = troubles.filter(|it| match &it.worker {
             Some(name) => name == worker,
             None => !own,
         });
-        hit.map(|it| it.to.min(to).saturating_sub(it.from.max(from))).sum()
+        let hit = hit.map(|it| (it.kind, it.to.min(to).saturating_sub(it.from.max(from))));
+        let hit: Vec<_> = hit.filter(|(_, span)| !span.is_zero()).collect();
+        match *hit {
+            [(Kind::Leaderless, _)] => Duration::ZERO,
+            _ => hit.iter().map(|(_, span)| span).sum(),
+        }
     }
 
     /// Whether `next` may start after `before`, of the same request.

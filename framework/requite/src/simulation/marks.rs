@@ -20,7 +20,10 @@ pub(crate) enum Mark {
     HandOver,
     /// A handler was dropped because its lease was lost.
     LostLease,
-    Unknown,
+    /// A call ended as unknown, and the request was stored.
+    UnknownWasStored,
+    /// A call ended as unknown, and nothing was stored.
+    UnknownWasNot,
     Unavailable,
     IdReused,
     /// A handler died with its process.
@@ -38,7 +41,7 @@ pub(crate) enum Mark {
 
 impl Mark {
     /// All of them.
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::Redelivery,
         Self::Forgotten,
         Self::StaleAck,
@@ -47,7 +50,8 @@ impl Mark {
         Self::TakeOver,
         Self::HandOver,
         Self::LostLease,
-        Self::Unknown,
+        Self::UnknownWasStored,
+        Self::UnknownWasNot,
         Self::Unavailable,
         Self::IdReused,
         Self::Death,

@@ -13,6 +13,7 @@
 //! | `history` | what handlers and callers saw |
 //! | `evidence` | what the broker has to show for it |
 //! | `checks`, `leases` | the promises, held against both |
+//! | `bugs` | which planted bug breaks which promise |
 //! | `marks` | what has to have happened, sometimes |
 
 use std::{
@@ -23,6 +24,7 @@ use std::{
 
 use crate::broker::simulated::{Passage, Random};
 
+mod bugs;
 mod caller;
 mod checks;
 mod evidence;
@@ -34,6 +36,7 @@ mod stage;
 pub(crate) mod standstill;
 mod worker;
 
+use checks::Broken;
 use marks::Marks;
 pub(crate) use marks::{Mark, mark};
 use plan::Plan;
@@ -61,7 +64,7 @@ pub(crate) fn seeded_bits() -> Option<[u8; 16]> {
 /// What came of one seed.
 struct Report {
     /// Promises that were broken.
-    broken: Vec<String>,
+    broken: Vec<Broken>,
     marks: Marks,
     log: Vec<Passage>,
 }
@@ -90,7 +93,7 @@ fn number(name: &str) -> Option<u64> {
 struct Tally {
     marks: Marks,
     /// The seeds that broke promises, and which.
-    broken: BTreeMap<u64, Vec<String>>,
+    broken: BTreeMap<u64, Vec<Broken>>,
 }
 
 impl Tally {
@@ -135,11 +138,8 @@ fn the_promises_hold_whatever_goes_wrong() {
     let Tally { marks, broken } = run_all(&seeds);
     println!("{} seeds in {:.1?}: {marks:?}", seeds.len(), began.elapsed());
     for (seed, broken) in broken.iter().take(10) {
-        println!(
-            "REQUITE_SEED={seed} repeats this:\n  {}\n  {:?}",
-            broken.join("\n  "),
-            Plan::new(*seed).faults
-        );
+        println!("REQUITE_SEED={seed} repeats this, of {:?}:", Plan::new(*seed).faults);
+        broken.iter().for_each(|it| println!("  {it}"));
     }
     assert!(broken.is_empty(), "seeds that break promises: {:?}", broken.keys());
     if seeds.len() as u64 >= SEEDS {

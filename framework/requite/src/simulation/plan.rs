@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     broker::simulated::{Election, Random},
+    planted::{Bug, is_planted},
     protocol::time::MIN_LEASE_REPLICATED,
     service::Method,
 };
@@ -99,6 +100,17 @@ pub(super) struct Call {
     pub(super) accept_within: Option<Duration>,
     pub(super) start_within: Option<Duration>,
     pub(super) silent_for: Option<Duration>,
+}
+
+/// What kind of run it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    /// Nothing goes wrong, and the rules have no exceptions.
+    Calm,
+    /// Leaders change, one after the other, which no healthy worker may notice.
+    Elections,
+    /// Anything.
+    Rough,
 }
 
 /// Which connections of a worker.
@@ -210,6 +222,8 @@ pub(super) enum Fault {
 pub(super) struct Plan {
     pub(super) seed: u64,
     pub(super) replicas: u8,
+    /// How many requests may wait.
+    pub(super) queue: u64,
     pub(super) methods: Vec<Method>,
     pub(super) workers: usize,
     /// The names under which the calling processes call; several may share one.
@@ -227,20 +241,31 @@ impl Plan {
         while methods.len() > 3 {
             methods.remove(index(random, methods.len()));
         }
-        if replicas > 1 {
+        // In a queue for fewer requests than are made at a time, some are refused.
+        let queue = pick(random, &[1_000_000, 1_000_000, 1_000_000, 4]);
+        if replicas > 1 && !is_planted(Bug::ShortLease) {
             for method in &mut methods {
                 method.lease = method.lease.max(MIN_LEASE_REPLICATED);
             }
         }
         let workers = 2 + index(random, 3);
         let callers = (0..2 + index(random, 3)).map(|_| pick(random, &["shop", "desk"])).collect();
-        // Without faults the rules have no exceptions.
-        let calm = random.below(10) == 0;
+        let mood = match random.below(10) {
+            0 => Mood::Calm,
+            1 if replicas > 1 => Mood::Elections,
+            _ => Mood::Rough,
+        };
         let latency = Duration::from_micros(pick(random, &[200, 2_000, 10_000, 30_000]) + random.below(200));
         let mut plan =
-            Self { seed, replicas, methods, workers, callers, calls: vec![], faults: vec![], latency };
-        plan.draw_calls(random, calm);
-        if !calm {
+            Self { seed, replicas, queue, methods, workers, callers, calls: vec![], faults: vec![], latency };
+        plan.draw_calls(random, mood);
+        if mood == Mood::Elections {
+            for at in [10, 40, 70] {
+                let how = pick(random, &[Election::Death, Election::Upgrade]);
+                plan.faults.push((Duration::from_secs(at), Fault::Elect { how }));
+            }
+        }
+        if mood == Mood::Rough {
             for _ in 0..1 + random.below(10) {
                 let fault = plan.draw_fault(random);
                 let at = match fault {
@@ -257,7 +282,7 @@ impl Plan {
         plan
     }
 
-    fn draw_calls(&mut self, random: &mut Random, calm: bool) {
+    fn draw_calls(&mut self, random: &mut Random, mood: Mood) {
         let mut jobs: BTreeMap<(&str, &str, String, bool), Job> = BTreeMap::new();
         let calls = 30 + u32::try_from(random.below(71)).expect("few");
         for tag in 1..=calls {
@@ -267,7 +292,7 @@ impl Plan {
             let key = keyed.then(|| format!("key {}", random.below(12)));
             // Now and then a key is used again for another request.
             let another = random.below(16) == 0;
-            let fresh = Job { tag, script: script(random, method, calm) };
+            let fresh = Job { tag, script: script(random, method, mood) };
             let job = match &key {
                 None => fresh,
                 Some(key) => {
@@ -397,11 +422,12 @@ impl Plan {
     }
 }
 
-fn script(random: &mut Random, method: Method, calm: bool) -> Vec<Step> {
+fn script(random: &mut Random, method: Method, mood: Mood) -> Vec<Step> {
     let lease = u64::try_from(method.lease.as_millis()).expect("leases are short");
     (0..1 + random.below(4))
         .map(|_| Step {
             takes: match random.below(20) {
+                0..14 if mood == Mood::Elections => random.below(2 * lease),
                 0..6 => 0,
                 6..14 => random.below(500),
                 14..19 => random.below(lease),
@@ -413,7 +439,7 @@ fn script(random: &mut Random, method: Method, calm: bool) -> Vec<Step> {
                 3 => End::Panic,
                 _ => End::Value,
             },
-            plug: (!calm && random.below(20) == 0).then(|| random.below(120)),
+            plug: (mood == Mood::Rough && random.below(20) == 0).then(|| random.below(120)),
         })
         .collect()
 }

@@ -274,17 +274,18 @@ impl Stage {
         let Ground { simulation, history, .. } = &self.ground;
         if let Some(span) = simulation.elect(how) {
             mark(Mark::Election);
-            history.trouble(None, Kind::Cut(Links::Both), span);
+            history.trouble(None, Kind::Leaderless, span);
             tokio::time::sleep(span).await;
         }
     }
 
     async fn kill_all(&self, pause: Duration) {
         let Ground { simulation, history, .. } = &self.ground;
-        let span = pause + ELECTION_AT_MOST;
-        history.trouble(None, Kind::Cut(Links::Both), span);
+        history.trouble(None, Kind::Cut(Links::Both), pause);
         simulation.kill(Duration::ZERO, pause);
-        tokio::time::sleep(span).await;
+        tokio::time::sleep(pause).await;
+        history.trouble(None, Kind::Leaderless, ELECTION_AT_MOST);
+        tokio::time::sleep(ELECTION_AT_MOST).await;
     }
 
     async fn split(&self, workers: &[(usize, Links)], callers: &[usize], span: Duration) {
@@ -297,7 +298,7 @@ impl Stage {
             return;
         }
         mark(Mark::Split);
-        history.trouble(None, Kind::Cut(Links::Both), span.min(ELECTION_AT_MOST));
+        history.trouble(None, Kind::Leaderless, span.min(ELECTION_AT_MOST));
         for (worker, part) in workers {
             if let Some((process, _)) = self.at(*worker) {
                 history.trouble(Some(&process), Kind::Cut(*part), span);

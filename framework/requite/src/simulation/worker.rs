@@ -12,7 +12,7 @@ use super::{
     standstill::Tasks,
 };
 use crate::{
-    Client, Context, HandlerError, Retry, RunningServer, Server, ServiceDefinition,
+    Client, Context, HandlerError, Retry, RunningServer, Server, ServiceDefinition, StreamLimits,
     broker::{AnyBroker, simulated::Simulation},
     client::Config,
     service::handler,
@@ -168,6 +168,8 @@ async fn serve(ground: &Ground, life: &Life, plan: &Plan, drain: Duration) -> Op
         let (life, name) = (life.clone(), method.name);
         service = service.method(*method, handler(move |cx, job: Job| life.clone().work(cx, job, name)));
     }
-    let server = Server::new(&client).serve(service).replicas(plan.replicas);
+    let limits =
+        StreamLimits { replicas: plan.replicas, queued_requests: plan.queue, ..StreamLimits::default() };
+    let server = Server::new(&client).serve(service).limits(limits);
     server.drain_timeout(drain).start().await.ok()
 }

@@ -141,6 +141,11 @@ impl Consumer {
             match store.get(sequence) {
                 Some(message) => {
                     let again = self.redelivered.entry(sequence).or_default();
+                    if u64::try_from(self.config.max_deliver).is_ok_and(|most| *again + 1 >= most) {
+                        // It stays in its stream, and nobody gets it any more.
+                        self.pending.remove(&sequence);
+                        continue;
+                    }
                     *again += 1;
                     return Some((message, *again + 1));
                 }
