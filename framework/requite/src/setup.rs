@@ -300,7 +300,10 @@ async fn lengthen<B: Broker>(
     }
     let raised = ConsumerConfig { ack_wait: wanted.ack_wait, ..found.config };
     let stream = plan.subjects.request_stream();
-    api::put_consumer(broker, &stream, &raised, "update").await.map_err(|failure| api_error(&stream, failure))
+    let failed = |failure| api_error(&stream, failure);
+    api::put_consumer(broker, &stream, &raised, "update").await.map_err(failed)?;
+    // The answer to the first update after a start of the server is the consumer as it was before.
+    api::consumer_info(broker, &stream, &raised.durable_name).await.map_err(failed)
 }
 
 /// Sends one message through a consumer, so that there is a settled sequence whose ack proves a quorum.
@@ -405,4 +408,30 @@ fn compare_consumer(what: &str, wanted: &ConsumerConfig, found: &ConsumerConfig)
         backoff
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{broker::simulated::Simulation, name::Name};
+
+    #[tokio::test(start_paused = true)]
+    async fn lease_is_lengthened_also_after_a_restart_of_the_server() {
+        let simulation = Simulation::new(1);
+        let broker = simulation.connect("worker").unwrap();
+        let (namespace, service): (Name, Name) = ("rq".parse().unwrap(), "svc".parse().unwrap());
+        let subjects = ServiceSubjects::new(&namespace, &service);
+        let set_up = async |lease| {
+            let methods = [Method { lease, ..Method::new("svc", "m") }];
+            let (limits, setup) = (StreamLimits::default(), Setup::Create);
+            let plan = Plan { subjects: &subjects, about: String::new(), methods: &methods, limits, setup };
+            prepare(&broker, &plan).await
+        };
+        set_up(MIN_LEASE).await.unwrap();
+        simulation.restart(Duration::from_secs(1));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        set_up(MIN_LEASE * 2).await.unwrap();
+        let found = api::consumer_info(&broker, &subjects.request_stream(), "m").await.unwrap();
+        assert_eq!(found.config.ack_wait, nanos(MIN_LEASE * 2));
+    }
 }

@@ -174,13 +174,6 @@ pub(crate) struct ConsumerInfo {
     /// Up to where everything has been delivered at least once.
     #[serde(default)]
     pub(crate) delivered: SequenceInfo,
-    /// Compared between the real and the simulated server; nothing else asks.
-    #[cfg(test)]
-    pub(crate) num_pending: u64,
-    #[cfg(test)]
-    pub(crate) num_ack_pending: u64,
-    #[cfg(test)]
-    pub(crate) num_redelivered: u64,
 }
 
 /// Asks for the newest message of a subject.

@@ -219,7 +219,8 @@ impl JetStream {
                 stream.consumers.insert(consumer.to_owned(), new);
             }
         }
-        Ok(answer::consumer(name, &stream.consumers[consumer], now))
+        let consumer = stream.consumers.get_mut(consumer).ok_or(NO_CONSUMER)?;
+        Ok(consumer.found.take().unwrap_or_else(|| answer::consumer(name, consumer, now)))
     }
 
     fn consumer_info(&mut self, rest: &str, now: u64) -> Result<Value, Refusal> {

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
+
 use super::{
+    answer,
     ledger::{Ledger, Pending, Position, Snapshot, Update},
     pattern::matches,
     pull::Pulls,
@@ -30,6 +33,9 @@ pub(super) struct Consumer {
     stream: String,
     pub(super) config: ConsumerConfig,
     pub(super) created: u64,
+    /// How it was found at a start of the server: the answer to the first creation or update after it, whatever that
+    /// changes.
+    pub(super) found: Option<Value>,
     /// The stream sequence from which new messages are looked for, and the next consumer sequence.
     next: Position,
     floor: Position,
@@ -61,6 +67,7 @@ impl Consumer {
             stream: stream.to_owned(),
             config,
             created: now,
+            found: None,
             next: Position { delivery: 1, stream: first },
             floor,
             pending: BTreeMap::new(),
@@ -360,6 +367,7 @@ impl Consumer {
     pub(super) fn restart(&mut self, since: u64, now: u64, check: u64, store: &Store) {
         let state = self.ledger.reload(since);
         self.resume(state, now, check, store);
+        self.found = Some(answer::consumer(&self.stream, self, now));
     }
 
     /// Another server leads: it knows what was agreed on, and none of the pulls.

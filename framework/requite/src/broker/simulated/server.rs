@@ -34,6 +34,7 @@ pub(super) struct Server {
     starts: u64,
     /// While it is down: until when its consumers' states had been written.
     written_until: Option<u64>,
+    killed: bool,
 }
 
 impl Server {
@@ -49,6 +50,7 @@ impl Server {
             begin,
             starts: 1,
             written_until: None,
+            killed: false,
         }
     }
 
@@ -255,14 +257,16 @@ impl Server {
         self.network.schedule(back, Due::Reconnect { link });
     }
 
-    /// Kills the server: its consumers find the states that were written until `lost` ago.
-    pub(super) fn stop(&mut self, lost: Duration, pause: Duration) {
+    /// Stops the server in good order, or kills it: its consumers then find the states that were written until `lost`
+    /// ago.
+    pub(super) fn stop(&mut self, lost: Option<Duration>, pause: Duration) {
         for link in self.network.links.keys().copied().collect::<Vec<_>>() {
             self.network.cut(link);
         }
         self.heal();
         if self.is_running() {
-            self.written_until = Some(self.clock(self.now).saturating_sub(nanos(lost)));
+            self.written_until = Some(self.clock(self.now).saturating_sub(nanos(lost.unwrap_or_default())));
+            self.killed = lost.is_some();
             self.network.schedule(self.now + nanos(pause), Due::Start);
         }
     }
@@ -332,6 +336,10 @@ impl Server {
         let now = self.clock(self.now);
         let random = &mut self.network.random;
         for stream in self.jetstream.streams.values_mut() {
+            // Measured on one replica only.
+            if self.killed && self.cluster.is_none() {
+                stream.recover();
+            }
             stream.restart(written_until, now, || SECOND / 2 + random.below(SECOND));
         }
         if let Some(cluster) = &mut self.cluster {

@@ -169,14 +169,15 @@ impl Simulation {
     }
 
     /// Kills the server. Deliveries and acks of the last `lost_consumer_state` (really up to 100 ms, at most 2 s) are
-    /// forgotten; messages that acks removed stay removed. It starts again after `pause`.
+    /// forgotten; messages that acks removed stay removed, those that were replaced come back if what replaced them
+    /// is gone. It starts again after `pause`.
     pub(crate) fn kill(&self, lost_consumer_state: Duration, pause: Duration) {
-        self.world.act(|server, _| server.stop(lost_consumer_state, pause));
+        self.world.act(|server, _| server.stop(Some(lost_consumer_state), pause));
     }
 
     /// Stops the server in good order and starts it again after `pause`.
     pub(crate) fn restart(&self, pause: Duration) {
-        self.kill(Duration::ZERO, pause);
+        self.world.act(|server, _| server.stop(None, pause));
     }
 
     /// The server's clock, in nanoseconds since 1970.

@@ -65,6 +65,8 @@ pub(super) struct Store {
     expiring: BTreeSet<(u64, u64)>,
     bytes: u64,
     last_sequence: u64,
+    /// Removed by the limits, which a killed server does not remember, since the store was last empty.
+    dropped: Vec<Stored>,
     /// For observers: everything that was ever stored.
     journal: Vec<Stored>,
 }
@@ -74,14 +76,34 @@ impl Store {
     pub(super) fn append(&mut self, mut message: Stored) -> u64 {
         self.last_sequence += 1;
         message.sequence = self.last_sequence;
+        self.journal.push(message.clone());
+        self.insert(message);
+        self.last_sequence
+    }
+
+    fn insert(&mut self, message: Stored) {
         self.bytes += message.size();
         self.by_subject.entry(message.subject.clone()).or_default().insert(message.sequence);
         if let Some(at) = message.expires {
             self.expiring.insert((at, message.sequence));
         }
-        self.journal.push(message.clone());
         self.messages.insert(message.sequence, message);
-        self.last_sequence
+    }
+
+    /// Removes a message that the limits leave no room for.
+    pub(super) fn drop_surplus(&mut self, sequence: u64) -> Option<Stored> {
+        let message = self.remove(sequence)?;
+        if !self.messages.is_empty() {
+            self.dropped.push(message.clone());
+        }
+        Some(message)
+    }
+
+    /// What the limits had removed is there again.
+    pub(super) fn recover(&mut self) {
+        for message in std::mem::take(&mut self.dropped) {
+            self.insert(message);
+        }
     }
 
     pub(super) fn journal(&self) -> &[Stored] {
@@ -99,6 +121,9 @@ impl Store {
         }
         if let Some(at) = message.expires {
             self.expiring.remove(&(at, sequence));
+        }
+        if self.messages.is_empty() {
+            self.dropped.clear();
         }
         Some(message)
     }

@@ -3,7 +3,10 @@
 //! The order of the checks is that of a single server (`processJetStreamMsg`): the expected sequence before the
 //! message id, both before the limits.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 
@@ -204,20 +207,20 @@ impl Stream {
     /// Removes what the limits do not leave room for.
     fn drop_surplus(&mut self, subject: &str, now: u64) {
         while let Some(oldest) = self.surplus(subject) {
-            self.remove(oldest, now);
+            if let Some(message) = self.store.drop_surplus(oldest) {
+                self.forget(&message, now);
+            }
         }
     }
 
     fn surplus(&self, subject: &str) -> Option<u64> {
-        let over = |most: i64, count: u64| limit(most).is_some_and(|most| count > most);
-        if over(self.config.max_msgs_per_subject, self.store.count_of(subject) as u64) {
+        let most = limit(self.config.max_msgs_per_subject);
+        if most.is_some_and(|most| self.store.count_of(subject) as u64 > most) {
             return self.store.first_of(subject).map(|it| it.sequence);
         }
         // A replaced message may be smaller by a few bytes than the new one: that surplus stays when new ones are
         // discarded.
-        let full = over(self.config.max_msgs, self.store.len() as u64)
-            || over(self.config.max_bytes, self.store.bytes());
-        (full && self.config.discard != "new").then(|| self.store.first_sequence())
+        (self.is_overfull() && self.config.discard != "new").then(|| self.store.first_sequence())
     }
 
     fn republish(&mut self, sequence: u64, before: u64, turn: &mut Turn<'_>) {
@@ -243,10 +246,37 @@ impl Stream {
 
     fn remove(&mut self, sequence: u64, now: u64) {
         if let Some(message) = self.store.remove(sequence) {
-            for consumer in self.consumers.values_mut().filter(|it| it.wants(&message.subject)) {
-                consumer.forget(sequence, now);
+            self.forget(&message, now);
+        }
+    }
+
+    fn forget(&mut self, message: &Stored, now: u64) {
+        for consumer in self.consumers.values_mut().filter(|it| it.wants(&message.subject)) {
+            consumer.forget(message.sequence, now);
+        }
+    }
+
+    /// What a killed server finds: what the limits had removed too, until it applies them again, those of the whole
+    /// stream first.
+    pub(super) fn recover(&mut self) {
+        self.store.recover();
+        while self.is_overfull() && self.config.discard != "new" {
+            self.store.drop_surplus(self.store.first_sequence());
+        }
+        let most = limit(self.config.max_msgs_per_subject);
+        let subjects: BTreeSet<String> = self.store.iter().map(|it| it.subject.clone()).collect();
+        for subject in subjects {
+            while most.is_some_and(|most| self.store.count_of(&subject) as u64 > most)
+                && let Some(oldest) = self.store.first_of(&subject).map(|it| it.sequence)
+            {
+                self.store.drop_surplus(oldest);
             }
         }
+    }
+
+    fn is_overfull(&self) -> bool {
+        let over = |most: i64, count: u64| limit(most).is_some_and(|most| count > most);
+        over(self.config.max_msgs, self.store.len() as u64) || over(self.config.max_bytes, self.store.bytes())
     }
 
     /// An ack, heartbeat, NAK or termination; only the stream sequence in it counts (`processAck`).

@@ -129,6 +129,27 @@ async fn a_restarted_server_forgets_the_ids_of_acked_messages() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_killed_server_finds_again_what_an_expired_message_had_replaced() {
+    let (simulation, connection) = served(13).await;
+    let put = async |name, ttl: &'static str| {
+        let headers = Headers::default().with(header::TTL, ttl);
+        let record = Outgoing::new(format!("put.secret.out.{name}"), ttl).headers(headers);
+        assert!(matches!(api::store(&connection, record, SECOND).await, StoreAnswer::Stored(_)));
+    };
+    for (name, ttl) in [("other", "never"), ("a", "never"), ("a", "2")] {
+        put(name, ttl).await;
+    }
+    sleep(3 * SECOND).await;
+    simulation.restart(SECOND);
+    sleep(2 * SECOND).await;
+    assert!(api::read_leader(&connection, "R", "out.a").await.unwrap().is_none());
+    simulation.kill(Duration::ZERO, SECOND);
+    sleep(2 * SECOND).await;
+    let found = api::read_leader(&connection, "R", "out.a").await.unwrap().unwrap();
+    assert_eq!((found.sequence, &found.payload[..]), (2, &b"never"[..]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restarted_server_counts_a_first_lease_from_the_publish() {
     let (simulation, connection) = served(11).await;
     store(&connection, "q.a").await;
@@ -158,7 +179,7 @@ async fn a_reply_of_the_server_can_be_aimed_at_a_stream() {
     let reflected = Outgoing { reply: Some("put.secret.out.b".into()), ..Outgoing::new("q.a", "x") };
     connection.publish(reflected).await.unwrap();
     sleep(SECOND).await;
-    assert!(simulation.stored("R")[0].payload.starts_with(b"{\"seq\":1"));
+    assert!(simulation.stored("R")[0].payload.starts_with(b"{\"stream\":\"Q\",\"seq\":1"));
 }
 
 #[tokio::test(start_paused = true)]
