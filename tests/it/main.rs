@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used)] // also in the functions that the tests share
 
 mod caller;
+mod faults;
 mod worker;

@@ -1,1 +1,21 @@
-//! The tests that cross crate borders are the targets beside this file.
+//! What the tests that cross crate borders share. The tests themselves are the targets beside this folder.
+//!
+//! | module | what |
+//! |---|---|
+//! | `entry`, `ledger` | what was seen, written to a file outside NATS |
+//! | `mill`, `caller` | services and calls that write down what they see |
+//! | `role`, `process` | both as processes of their own, to kill and to freeze |
+//! | `store` | what the streams hold in the end |
+//! | `checker` | the promises, held against both |
+//! | `faults` | one fault in one step, as a table |
+
+pub mod caller;
+pub mod checker;
+pub mod entry;
+pub mod faults;
+pub mod hash;
+pub mod ledger;
+pub mod mill;
+pub mod process;
+pub mod role;
+pub mod store;

@@ -40,5 +40,5 @@ mod server;
 pub use binary::{BinaryError, Finder, ServerBinary, Source, Tried, Version};
 pub use cluster::{ClusterBuilder, NatsCluster};
 pub use error::ServerError;
-pub use proxy::Proxy;
+pub use proxy::{Direction, Hold, Proxy, Trap};
 pub use server::{NatsServer, ServerBuilder};

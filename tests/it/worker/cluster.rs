@@ -8,11 +8,12 @@ use requite::RunningServer;
 use requite_test::NatsCluster;
 use serde_json::Value;
 
-use super::{
-    ledger::Step,
+use tests::{
+    entry::Step,
     mill::{SiloClient, Work},
-    site::{PATIENCE, Site, barriers_of, call, calls, eventually, job, renewed},
 };
+
+use super::site::{PATIENCE, Site, barriers_of, call, calls, eventually, job, renewed};
 
 const CONSUMER: &str = "$JS.API.CONSUMER.INFO.rq_REQ_silo.store";
 
@@ -145,12 +146,12 @@ async fn request_of_a_killed_worker_is_taken_over() {
     let caller = caller(&site).await;
     let answer = call(caller.store(job("bread", Work::Gate)).key("bread").deadline(PATIENCE));
     let started = site.reaches("first", "bread", Step::Start).await;
-    first.kill().await;
+    first.kill().await.unwrap();
     let second = worker(&site, "second").await;
     let taken_over = site.reaches("second", "bread", Step::Start).await;
     // The lease, and two seconds of asking an owner that does not answer.
-    assert!(taken_over.at - started.at < Duration::from_secs(30), "{started:?} {taken_over:?}");
-    assert_eq!((taken_over.attempt, taken_over.key), (2, started.key));
+    assert!(taken_over.at.since(started.at) < Duration::from_secs(30), "{started:?} {taken_over:?}");
+    assert_eq!((taken_over.attempt, &taken_over.key), (2, &started.key));
     site.ledger.open_gate();
     assert_eq!(answer.await.unwrap().unwrap().worker, "second");
     assert_eq!(second.stats().runs, 1);

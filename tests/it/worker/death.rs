@@ -6,11 +6,9 @@ use requite::{Aborted, CallError, Reason, async_nats::Message};
 use requite_test::NatsServer;
 use rustix::process::Signal;
 
-use super::{
-    ledger::Step,
-    mill::Work,
-    site::{PATIENCE, Site, call, job},
-};
+use tests::{entry::Step, mill::Work};
+
+use super::site::{PATIENCE, Site, call, job};
 
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -28,7 +26,7 @@ async fn request_of_a_killed_worker_is_taken_over() {
         site.reaches("first", "unclaimed", Step::Start).await,
         site.reaches("first", "claimed", Step::Start).await,
     ];
-    first.kill().await;
+    first.kill().await.unwrap();
     let second = site.worker("second").await;
     site.ledger.open_gate();
     for (answer, before) in [unclaimed, claimed].into_iter().zip(before) {
@@ -79,7 +77,7 @@ async fn once_is_never_started_again() {
     let answer = call(caller.once(job("bread", Work::Gate)).deadline(PATIENCE));
     let start = site.reaches("first", "bread", Step::Start).await;
     assert!(start.fence.is_some(), "{start:?}");
-    first.kill().await;
+    first.kill().await.unwrap();
     let second = site.worker("second").await;
     let error = answer.await.unwrap().unwrap_err();
     assert!(matches!(&error, CallError::Aborted(Aborted { reason: Reason::Interrupted, .. })), "{error:?}");
@@ -96,7 +94,7 @@ async fn fencing_token_grows_from_worker_to_worker() {
     let caller = site.caller().await;
     let answer = call(caller.fenced(job("bread", Work::Gate)).deadline(PATIENCE));
     let before = site.reaches("first", "bread", Step::Start).await;
-    first.kill().await;
+    first.kill().await.unwrap();
     let _second = site.worker("second").await;
     let after = site.reaches("second", "bread", Step::Start).await;
     assert!(before.fence.is_some() && before.fence < after.fence, "{before:?} {after:?}");

@@ -5,10 +5,13 @@ use std::time::Duration;
 use requite_test::NatsServer;
 use rustix::process::Signal;
 
+use tests::{
+    entry::{Moment, Step},
+    mill::Work,
+};
+
 use super::{
     LEASE,
-    ledger::{Step, now},
-    mill::Work,
     site::{PATIENCE, Site, call, job},
 };
 
@@ -35,17 +38,17 @@ async fn terminated_worker_ends_what_it_can_and_lets_go_of_the_rest() {
     site.reaches("second", "queued", Step::Start).await;
     let last = caller.narrow(job("last", Work::Wait(0))).deadline(PATIENCE).start().await.unwrap();
 
-    let told = now();
+    let told = Moment::now();
     first.signal(Signal::TERM);
     assert_eq!(ends.await.unwrap().unwrap().worker, "first");
     for name in ["stays", "narrow"] {
         let dropped = site.reaches("first", name, Step::Drop).await;
-        assert!(dropped.at - told >= drain, "{name} was dropped before the drain time was over");
+        assert!(dropped.at.since(told) >= drain, "{name} was dropped before the drain time was over");
     }
     let restarted = site.reaches("second", "stays", Step::Start).await;
     let dropped = site.reaches("first", "stays", Step::Drop).await;
-    assert!(restarted.at - dropped.at < SECOND, "{dropped:?} {restarted:?}");
-    assert!(first.ended().await);
+    assert!(restarted.at.since(dropped.at) < SECOND, "{dropped:?} {restarted:?}");
+    assert!(first.ended().await.unwrap().success());
 
     site.ledger.open_gate();
     for answer in [stays, narrow] {
@@ -77,10 +80,7 @@ async fn worker_that_drains_starts_nothing_new() {
     let second = site.worker("second").await;
     assert_eq!(new.await.unwrap().unwrap().worker, "second");
     assert_eq!(site.story("stays"), ["first Start 1"]);
-    assert_eq!(
-        site.ledger.entries().iter().filter(|it| it.job == "new" && it.step == Step::Start).count(),
-        1
-    );
+    assert_eq!(site.ledger.runs().iter().filter(|it| it.job == "new" && it.step == Step::Start).count(), 1);
     site.ledger.open_gate();
     assert_eq!(stays.await.unwrap().unwrap().worker, "first");
     drains.await.unwrap();

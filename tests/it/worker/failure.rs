@@ -6,9 +6,12 @@ use futures_util::StreamExt;
 use requite::{Aborted, CallError, Reason, async_nats};
 use requite_test::NatsServer;
 
-use super::{
-    ledger::Step,
+use tests::{
+    entry::Step,
     mill::{MillError, Work},
+};
+
+use super::{
     site::{Answer, PATIENCE, Site, job},
     workshop::Workshop,
 };
@@ -73,11 +76,11 @@ async fn error_worth_a_retry_is_tried_until_the_attempts_are_used_up() {
     assert_eq!(site.dead_letters().await, 1);
     for name in ["recovers", "exhausted"] {
         let starts: Vec<_> =
-            site.ledger.entries().into_iter().filter(|it| it.job == name && it.step == Step::Start).collect();
+            site.ledger.runs().into_iter().filter(|it| it.job == name && it.step == Step::Start).collect();
         assert_eq!(starts.iter().map(|it| it.attempt).collect::<Vec<_>>(), [1, 2, 3], "{name}");
         assert!(starts.iter().all(|it| it.key == starts[0].key), "{starts:?}");
         for two in starts.windows(2) {
-            let waited = (two[1].at - two[0].at).as_millis();
+            let waited = two[1].at.since(two[0].at).as_millis();
             assert!((1000..5000).contains(&waited), "{waited} ms between attempts, 1 s was asked for");
         }
     }
@@ -110,9 +113,9 @@ async fn fencing_token_grows_from_attempt_to_attempt() {
     let caller = site.caller().await;
     caller.grind(job("before", Work::Wait(0))).deadline(PATIENCE).await.unwrap();
     assert_eq!(caller.fenced(job("bread", Work::FailUpTo(3))).deadline(PATIENCE).await.unwrap().attempt, 4);
-    let entries = site.ledger.entries().into_iter();
+    let runs = site.ledger.runs().into_iter();
     let fences: Vec<_> =
-        entries.filter(|it| it.job == "bread" && it.step == Step::Start).map(|it| it.fence).collect();
+        runs.filter(|it| it.job == "bread" && it.step == Step::Start).map(|it| it.fence).collect();
     assert!(fences.iter().all(Option::is_some) && fences.is_sorted_by(|a, b| a < b), "{fences:?}");
 }
 

@@ -1,11 +1,9 @@
 //! The worker on a real server: what it keeps, what it lets go, and what nobody runs twice.
 //!
-//! Every test has a server of its own and counts runs outside NATS, in a [`ledger`].
+//! Every test has a server of its own and counts runs outside NATS, in a ledger.
 
 #![allow(clippy::unwrap_used)] // also in the functions that the tests share
 
-mod ledger;
-mod mill;
 mod site;
 mod workshop;
 
@@ -20,5 +18,5 @@ mod setup;
 mod slots;
 mod slow;
 
-/// The lease of most methods of the [`mill`].
+/// The lease of most methods of the mill.
 const LEASE: std::time::Duration = std::time::Duration::from_secs(6);

@@ -7,11 +7,9 @@ use requite_test::{NatsServer, Proxy};
 
 use tokio::task::JoinHandle;
 
-use super::{
-    ledger::Step,
-    mill::Work,
-    site::{Answer, PATIENCE, Site, call, calls, eventually, job},
-};
+use tests::{entry::Step, mill::Work};
+
+use super::site::{Answer, PATIENCE, Site, call, calls, eventually, job};
 
 /// Of a worker: its own, and its keeper's.
 const CONNECTIONS: usize = 2;
@@ -149,7 +147,7 @@ async fn answer_comes_from_the_other(
     site.settled().await;
     let story = ["cut Start 1", "cut Drop 1", "other Start 2", "other End 2"];
     assert_eq!(site.story("bread"), story);
-    let nexts = site.ledger.entries().iter().filter(|it| it.job == "next" && it.step == Step::End).count();
+    let nexts = site.ledger.runs().iter().filter(|it| it.job == "next" && it.step == Step::End).count();
     let outcomes = worker.stats().outcomes + other.stats().outcomes;
     assert_eq!(outcomes, 1 + nexts as u64);
 }

@@ -6,10 +6,10 @@ use requite::StreamLimits;
 use requite_test::NatsServer;
 use tokio::time::timeout;
 
+use tests::{entry::Step, mill::Work};
+
 use super::{
     LEASE,
-    ledger::Step,
-    mill::Work,
     site::{PATIENCE, Site, calls, eventually, job},
 };
 

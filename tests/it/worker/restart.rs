@@ -2,10 +2,10 @@
 
 use requite_test::NatsServer;
 
+use tests::{entry::Step, mill::Work};
+
 use super::{
     LEASE,
-    ledger::Step,
-    mill::Work,
     site::{PATIENCE, Site, barriers_of, call, calls, eventually, job, renewed},
 };
 

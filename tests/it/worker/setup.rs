@@ -10,11 +10,9 @@ use tokio::{
     net::TcpListener,
 };
 
-use super::{
-    ledger::Step,
-    mill::Work,
-    site::{PATIENCE, Site, call, eventually, job},
-};
+use tests::{entry::Step, mill::Work};
+
+use super::site::{PATIENCE, Site, call, eventually, job};
 
 fn refused(started: Result<RunningServer, ServeError>) -> SetupError {
     match started.map(|_| ()) {
@@ -146,7 +144,7 @@ async fn server_that_is_too_old_is_refused() {
     let url = format!("nats://{}", listener.local_addr().unwrap());
     tokio::spawn(old_server(listener));
     let client = Client::builder().url(url).connect().await.unwrap();
-    let mill = super::mill::Mill { worker: "one".into(), ledger: super::ledger::Ledger::at("/dev/null") };
+    let mill = tests::mill::Mill { worker: "one".into(), ledger: tests::ledger::Ledger::at("/dev/null") };
     match refused(Server::new(&client).serve(mill).start().await) {
         SetupError::ServerTooOld { version } => assert_eq!(version, "2.11.9"),
         other => panic!("{other:?}"),

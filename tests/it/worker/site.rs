@@ -3,23 +3,23 @@
 
 use std::{
     future::IntoFuture,
+    path::Path,
     process::Stdio,
     time::{Duration, Instant},
 };
 
 use futures_util::{FutureExt, StreamExt};
 use requite::{Client, RunningServer, Server, Service, StreamLimits, async_nats};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::{
-    process::{Child, Command},
-    task::JoinSet,
-};
+use tokio::task::JoinSet;
 
-use super::{
-    ledger::{Entry, Ledger, Step},
+use tests::{
+    entry::Step,
+    ledger::{Ledger, Seen},
     mill::{Flour, Job, Mill, MillClient, MillError, Silo, Work},
+    process::Process,
+    role::Role,
 };
 
 /// Nothing that a test waits for takes this long, unless it never comes.
@@ -94,10 +94,15 @@ impl Site {
 
     /// A worker of another service, in a process that has just been started.
     pub(super) fn process_of(&self, service: &str, name: &str, drain: Duration) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mill-worker"));
-        command.args([&self.url, &self.namespace, name]).arg(self.ledger.path());
-        command.arg(drain.as_millis().to_string()).arg(service).stdin(Stdio::piped()).kill_on_drop(true);
-        Process(command.spawn().unwrap())
+        let role = Role::Worker {
+            url: self.url.clone(),
+            namespace: self.namespace.clone(),
+            service: service.to_owned(),
+            name: name.to_owned(),
+            ledger: self.ledger.path().to_string_lossy().into_owned(),
+            drain,
+        };
+        Process::start(Path::new(env!("CARGO_BIN_EXE_mill-process")), &role, Stdio::inherit()).unwrap()
     }
 
     /// What the server says to a request of its API, errors included.
@@ -158,19 +163,19 @@ impl Site {
 
     /// What the ledger says of a job, as `worker step attempt`.
     pub(super) fn story(&self, job: &str) -> Vec<String> {
-        let tell = |it: &Entry| format!("{} {:?} {}", it.worker, it.step, it.attempt);
-        self.ledger.entries().iter().filter(|it| it.job == job).map(tell).collect()
+        let tell = |it: &Seen| format!("{} {:?} {}", it.worker, it.step, it.attempt);
+        self.ledger.runs().iter().filter(|it| it.job == job).map(tell).collect()
     }
 
     pub(super) fn count(&self, step: Step) -> usize {
-        self.ledger.entries().iter().filter(|it| it.step == step).count()
+        self.ledger.runs().iter().filter(|it| it.step == step).count()
     }
 
     /// Waits until a worker has come to this step of a job, and returns the line.
-    pub(super) async fn reaches(&self, worker: &str, job: &str, step: Step) -> Entry {
+    pub(super) async fn reaches(&self, worker: &str, job: &str, step: Step) -> Seen {
         let find = || {
-            let mut entries = self.ledger.entries().into_iter();
-            entries.find(|it| it.worker == worker && it.job == job && it.step == step)
+            let mut runs = self.ledger.runs().into_iter();
+            runs.find(|it| it.worker == worker && it.job == job && it.step == step)
         };
         eventually(&format!("{worker} comes to {step:?} of {job}"), async || find().is_some()).await;
         find().unwrap()
@@ -223,26 +228,4 @@ pub(super) async fn renewed<const N: usize>(workers: [&RunningServer; N], before
         stats.runs == stats.outcomes || stats.barriers >= before + times
     };
     eventually("the leases are renewed", async || workers.into_iter().zip(before).all(is_renewed)).await;
-}
-
-/// A worker in a process of its own; dropping it kills it.
-pub(super) struct Process(Child);
-
-impl Process {
-    pub(super) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.0.id().expect("it was not waited for")).unwrap();
-        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
-    }
-
-    /// SIGKILL, and its end.
-    pub(super) async fn kill(mut self) {
-        self.0.kill().await.unwrap();
-    }
-
-    /// Its end by itself; whether it went well.
-    pub(super) async fn ended(mut self) -> bool {
-        // `wait` closes standard input first, which ends the worker like the end of the test.
-        let _input = self.0.stdin.take();
-        self.0.wait().await.unwrap().success()
-    }
 }

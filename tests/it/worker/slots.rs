@@ -2,11 +2,9 @@
 
 use requite_test::NatsServer;
 
-use super::{
-    ledger::Step,
-    mill::Work,
-    site::{PATIENCE, Site, call, job},
-};
+use tests::{entry::Step, mill::Work};
+
+use super::site::{PATIENCE, Site, call, job};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn method_with_all_slots_taken_does_not_hold_up_another() {

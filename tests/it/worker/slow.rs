@@ -6,10 +6,10 @@ use requite::RunningServer;
 use requite_test::NatsServer;
 use tokio::task::JoinSet;
 
+use tests::{entry::Step, mill::Work};
+
 use super::{
     LEASE,
-    ledger::Step,
-    mill::Work,
     site::{Answer, PATIENCE, Site, eventually, job},
     workshop::Workshop,
 };

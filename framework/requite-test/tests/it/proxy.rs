@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use requite_test::{NatsServer, Proxy};
+use requite_test::{Direction, Hold, NatsServer, Proxy};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -103,6 +103,64 @@ async fn frozen_connection_is_silent_and_loses_nothing() {
     assert_eq!(&back, b"hello");
     late.read_exact(&mut back).await.unwrap();
     assert_eq!(&back, b"later");
+}
+
+/// An echo whose messages end like those of NATS, behind a proxy that reads them.
+async fn read_echo() -> (Proxy, TcpStream) {
+    let proxy = Proxy::start_reading(echo().await).await.unwrap();
+    let stream = client(&proxy).await.unwrap();
+    (proxy, stream)
+}
+
+async fn comes_back(stream: &mut TcpStream, text: &str) {
+    let mut back = vec![0; text.len()];
+    stream.read_exact(&mut back).await.unwrap();
+    assert_eq!(String::from_utf8(back).unwrap(), text);
+}
+
+#[tokio::test]
+async fn trap_holds_its_message_and_what_comes_behind_it() {
+    let (proxy, mut stream) = read_echo().await;
+    let trap = proxy.trap(Direction::ToServer, Hold::Before, |message| message == b"PUB b 2\r\nhi\r\n");
+    stream.write_all(b"PUB a 2\r\nhi\r\nPUB b 2\r\nhi\r\nPING\r\n").await.unwrap();
+    assert_eq!(trap.sprung().await, b"PUB b 2\r\nhi\r\n");
+    proxy.thaw();
+    comes_back(&mut stream, "PUB a 2\r\nhi\r\nPUB b 2\r\nhi\r\nPING\r\n").await;
+    // It springs once.
+    stream.write_all(b"PUB b 2\r\nhi\r\n").await.unwrap();
+    comes_back(&mut stream, "PUB b 2\r\nhi\r\n").await;
+}
+
+#[tokio::test]
+async fn what_a_trap_holds_is_lost_with_its_connection() {
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = Proxy::start_reading(server.local_addr().unwrap()).await.unwrap();
+    let mut stream = client(&proxy).await.unwrap();
+    let (mut accepted, _) = server.accept().await.unwrap();
+    for (hold, arrives) in [(Hold::Before, &b""[..]), (Hold::After, b"+ACK\r\n")] {
+        let trap = proxy.trap(Direction::ToServer, hold, |message| message.starts_with(b"+ACK"));
+        stream.write_all(b"PING\r\n+ACK\r\nPONG\r\n").await.unwrap();
+        trap.sprung().await;
+        proxy.cut().await;
+        let mut all = Vec::new();
+        accepted.read_to_end(&mut all).await.unwrap();
+        assert_eq!(all, [b"PING\r\n", arrives].concat(), "{hold:?}");
+        proxy.thaw();
+        proxy.heal().await.unwrap();
+        stream = client(&proxy).await.unwrap();
+        (accepted, _) = server.accept().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn trap_minds_the_direction() {
+    let (proxy, mut stream) = read_echo().await;
+    let trap = proxy.trap(Direction::ToClient, Hold::Before, |message| message == b"PING\r\n");
+    stream.write_all(b"PING\r\n").await.unwrap();
+    trap.sprung().await;
+    stream.write_all(b"PONG\r\n").await.unwrap();
+    proxy.thaw();
+    comes_back(&mut stream, "PING\r\nPONG\r\n").await;
 }
 
 #[tokio::test]

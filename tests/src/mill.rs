@@ -5,20 +5,23 @@ use std::{future::pending, time::Duration};
 
 use requite::prelude::*;
 
-use super::ledger::{Ledger, Run};
+use crate::{
+    entry::Step,
+    ledger::{Ledger, Running},
+};
 
 /// A request: what the handler is to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Job {
+pub struct Job {
     /// The name under which the ledger knows it.
-    pub(crate) name: String,
+    pub name: String,
     /// What to do.
-    pub(crate) work: Work,
+    pub work: Work,
 }
 
 /// What a handler does.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) enum Work {
+pub enum Work {
     /// Awaits for so many milliseconds.
     Wait(u64),
     /// Blocks its thread for so many milliseconds.
@@ -41,18 +44,18 @@ pub(crate) enum Work {
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Flour {
+pub struct Flour {
     /// The worker whose answer it is.
-    pub(crate) worker: String,
+    pub worker: String,
     /// Its attempt.
-    pub(crate) attempt: u32,
+    pub attempt: u32,
     /// As many bytes as the job asked for.
-    pub(crate) bytes: String,
+    pub bytes: String,
 }
 
 /// Why there is no flour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, CallError)]
-pub(crate) enum MillError {
+pub enum MillError {
     /// Worth another try.
     #[error("no wind")]
     #[retry(after = "1s")]
@@ -63,11 +66,11 @@ pub(crate) enum MillError {
 }
 
 /// A service with one method for every kind of option.
-pub(crate) struct Mill {
+pub struct Mill {
     /// The name under which the ledger knows this worker.
-    pub(crate) worker: String,
+    pub worker: String,
     /// Where the runs are written down.
-    pub(crate) ledger: Ledger,
+    pub ledger: Ledger,
 }
 
 #[service(name = "mill")]
@@ -75,46 +78,46 @@ impl Mill {
     /// The shortest lease, many at once.
     #[handler(lease = "6s", concurrency = 200, attempts = 3)]
     async fn grind(&self, cx: &Context, job: Job) -> Result<Flour, MillError> {
-        work(&self.ledger, &self.worker, cx, job).await
+        work(&self.ledger, &self.worker, "grind", cx, job).await
     }
 
     /// Never started twice.
     #[handler(lease = "6s", once)]
     async fn once(&self, cx: &Context, job: Job) -> Result<Flour, MillError> {
-        work(&self.ledger, &self.worker, cx, job).await
+        work(&self.ledger, &self.worker, "once", cx, job).await
     }
 
     /// With a fencing token.
     #[handler(lease = "6s", fenced, attempts = 5)]
     async fn fenced(&self, cx: &Context, job: Job) -> Result<Flour, MillError> {
-        work(&self.ledger, &self.worker, cx, job).await
+        work(&self.ledger, &self.worker, "fenced", cx, job).await
     }
 
     /// Ended after two seconds.
     #[handler(lease = "6s", max_run = "2s")]
     async fn capped(&self, cx: &Context, job: Job) -> Result<Flour, MillError> {
-        work(&self.ledger, &self.worker, cx, job).await
+        work(&self.ledger, &self.worker, "capped", cx, job).await
     }
 
     /// The default lease.
     #[handler]
     async fn patient(&self, cx: &Context, job: Job) -> Result<Flour, MillError> {
-        work(&self.ledger, &self.worker, cx, job).await
+        work(&self.ledger, &self.worker, "patient", cx, job).await
     }
 
     /// One at a time, and its answers are kept for a minute only.
     #[handler(lease = "6s", concurrency = 1, retention = "60s")]
     async fn narrow(&self, cx: &Context, job: Job) -> Result<Flour, MillError> {
-        work(&self.ledger, &self.worker, cx, job).await
+        work(&self.ledger, &self.worker, "narrow", cx, job).await
     }
 }
 
 /// A service with the shortest lease that replicated streams allow.
-pub(crate) struct Silo {
+pub struct Silo {
     /// The name under which the ledger knows this worker.
-    pub(crate) worker: String,
+    pub worker: String,
     /// Where the runs are written down.
-    pub(crate) ledger: Ledger,
+    pub ledger: Ledger,
 }
 
 #[service(name = "silo")]
@@ -122,12 +125,30 @@ impl Silo {
     /// Keeps what it is given.
     #[handler(lease = "20s", concurrency = 32)]
     async fn store(&self, cx: &Context, job: Job) -> Result<Flour, MillError> {
-        work(&self.ledger, &self.worker, cx, job).await
+        work(&self.ledger, &self.worker, "store", cx, job).await
+    }
+
+    /// Never started twice.
+    #[handler(lease = "20s", once)]
+    async fn once(&self, cx: &Context, job: Job) -> Result<Flour, MillError> {
+        work(&self.ledger, &self.worker, "once", cx, job).await
+    }
+
+    /// With a fencing token.
+    #[handler(lease = "20s", fenced, attempts = 5)]
+    async fn fenced(&self, cx: &Context, job: Job) -> Result<Flour, MillError> {
+        work(&self.ledger, &self.worker, "fenced", cx, job).await
     }
 }
 
-async fn work(ledger: &Ledger, worker: &str, cx: &Context, job: Job) -> Result<Flour, MillError> {
-    let run = Run::begin(ledger, worker, cx, &job.name);
+async fn work(
+    ledger: &Ledger,
+    worker: &str,
+    method: &str,
+    cx: &Context,
+    job: Job,
+) -> Result<Flour, MillError> {
+    let running = Running::begin(ledger, worker, method, cx, &job);
     let mut bytes = String::new();
     match job.work {
         Work::Wait(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
@@ -138,15 +159,15 @@ async fn work(ledger: &Ledger, worker: &str, cx: &Context, job: Job) -> Result<F
         Work::Panic => panic!("the millstone broke"),
         Work::Bytes(count) => bytes = "x".repeat(count),
         Work::FailUpTo(last) if cx.attempt() <= last => {
-            run.end();
+            running.end(Step::Retry);
             return Err(MillError::NoWind);
         }
         Work::FailUpTo(_) => {}
         Work::Refuse => {
-            run.end();
+            running.end(Step::End);
             return Err(MillError::NoGrain);
         }
     }
-    run.end();
+    running.end(Step::End);
     Ok(Flour { worker: worker.to_owned(), attempt: cx.attempt(), bytes })
 }

@@ -12,6 +12,11 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::port::ReservedPort;
 
+mod trap;
+
+pub use trap::{Direction, Hold, Trap};
+use trap::{Traps, first_message};
+
 /// A proxy in front of a server, for faults of the network between the two. Dropping it closes its connections.
 ///
 /// It runs in the tokio runtime in which it was started.
@@ -33,6 +38,8 @@ pub struct Proxy {
     orders: mpsc::Sender<Order>,
     flow: watch::Sender<Flow>,
     connections: watch::Receiver<usize>,
+    /// Set in a proxy that reads what passes.
+    traps: Option<Traps>,
     task: JoinHandle<()>,
 }
 
@@ -55,6 +62,20 @@ impl Proxy {
     ///
     /// When no port can be had.
     pub async fn start(upstream: SocketAddr) -> io::Result<Self> {
+        Self::start_with(upstream, None)
+    }
+
+    /// As [`start`](Self::start), and reads the messages of the NATS protocol that pass, for [`trap`](Self::trap). A
+    /// message goes on when all of it has come. Connections with TLS cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// When no port can be had.
+    pub async fn start_reading(upstream: SocketAddr) -> io::Result<Self> {
+        Self::start_with(upstream, Some(Traps::default()))
+    }
+
+    fn start_with(upstream: SocketAddr, traps: Option<Traps>) -> io::Result<Self> {
         let port = Arc::new(ReservedPort::reserve()?);
         let listener = port.listen()?;
         let (orders, inbox) = mpsc::channel(1);
@@ -63,12 +84,12 @@ impl Proxy {
         let relay = Relay {
             port: Arc::clone(&port),
             upstream,
-            flow: watched_flow,
+            current: Current { flow: flow.clone(), watched: watched_flow, traps: traps.clone() },
             count,
             connections: JoinSet::new(),
         };
         let task = tokio::spawn(relay.run(listener, inbox));
-        Ok(Self { port, orders, flow, connections, task })
+        Ok(Self { port, orders, flow, connections, traps, task })
     }
 
     /// Where clients connect instead: `nats://127.0.0.1:PORT`. It stays the same through [`cut`](Self::cut) and
@@ -111,6 +132,33 @@ impl Proxy {
         self.flow.send_replace(Flow::Moving);
     }
 
+    /// [Freezes](Self::freeze) when a message comes by that `matches`: a whole message as the protocol has it, from its
+    /// verb (`HPUB …` from a client, `HMSG …` from the server) to the end of its payload. Of several traps that match
+    /// one springs.
+    ///
+    /// ```no_run
+    /// # async fn example(proxy: requite_test::Proxy) {
+    /// use requite_test::{Direction, Hold};
+    /// let published = |message: &[u8]| message.starts_with(b"PUB orders.");
+    /// let trap = proxy.trap(Direction::ToServer, Hold::Before, published);
+    /// trap.sprung().await; // the server has not got it
+    /// proxy.thaw(); // now it gets it
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When the proxy was not started with [`start_reading`](Self::start_reading).
+    #[must_use = "a trap that nobody waits for does not spring"]
+    pub fn trap(
+        &self,
+        direction: Direction,
+        hold: Hold,
+        matches: impl Fn(&[u8]) -> bool + Send + 'static,
+    ) -> Trap {
+        self.traps.as_ref().expect("only a proxy that reads can find a message").set(direction, hold, matches)
+    }
+
     /// How many connections pass through it.
     pub fn connections(&self) -> usize {
         *self.connections.borrow()
@@ -138,7 +186,7 @@ impl Drop for Proxy {
 struct Relay {
     port: Arc<ReservedPort>,
     upstream: SocketAddr,
-    flow: watch::Receiver<Flow>,
+    current: Current,
     count: watch::Sender<usize>,
     connections: JoinSet<()>,
 }
@@ -163,7 +211,7 @@ impl Relay {
                     }
                 },
                 Ok((client, _)) = accept(listener.as_ref()) => {
-                    self.connections.spawn(pass(client, self.upstream, self.flow.clone()));
+                    self.connections.spawn(pass(client, self.upstream, self.current.clone()));
                 }
                 Some(_) = self.connections.join_next() => {}
             }
@@ -192,31 +240,81 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
     }
 }
 
+/// What moves the bytes of all connections, or stops them.
+#[derive(Clone)]
+struct Current {
+    flow: watch::Sender<Flow>,
+    watched: watch::Receiver<Flow>,
+    traps: Option<Traps>,
+}
+
+impl Current {
+    /// Waits until bytes may move; `false` when the proxy is gone.
+    async fn moves(&mut self) -> bool {
+        self.watched.wait_for(|flow| *flow == Flow::Moving).await.is_ok()
+    }
+
+    fn stop(&self) {
+        self.flow.send_replace(Flow::Frozen);
+    }
+}
+
 /// One connection. It ends when either side does: half-closed connections are nothing that NATS uses.
-async fn pass(client: TcpStream, upstream: SocketAddr, flow: watch::Receiver<Flow>) {
+async fn pass(client: TcpStream, upstream: SocketAddr, current: Current) {
     let Ok(server) = TcpStream::connect(upstream).await else { return };
     let _only_slower = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
-        _ = copy(from_client, to_server, flow.clone()) => {}
-        _ = copy(from_server, to_client, flow) => {}
+        _ = copy(from_client, to_server, Direction::ToServer, current.clone()) => {}
+        _ = copy(from_server, to_client, Direction::ToClient, current) => {}
     }
 }
 
 async fn copy(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    mut flow: watch::Receiver<Flow>,
+    direction: Direction,
+    mut current: Current,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
+    // Of a message whose end has not come.
+    let mut begun = Vec::new();
     loop {
         let read = from.read(&mut buffer).await?;
         // After the read, so that what was on its way when the proxy froze is held back too. The end of a connection
         // is held back like its bytes.
-        if flow.wait_for(|flow| *flow == Flow::Moving).await.is_err() || read == 0 {
+        if !current.moves().await || read == 0 {
             return Ok(());
         }
-        to.write_all(&buffer[..read]).await?;
+        let Some(traps) = current.traps.clone() else {
+            to.write_all(&buffer[..read]).await?;
+            continue;
+        };
+        begun.extend_from_slice(&buffer[..read]);
+        let mut passed = 0;
+        while let Some(length) = first_message(&begun[passed..]) {
+            let message = &begun[passed..passed + length];
+            passed += length;
+            // A trap in the other direction may have stopped this one.
+            if !current.moves().await {
+                return Ok(());
+            }
+            let sprung = traps.take(direction, message);
+            if sprung.as_ref().is_none_or(|sprung| sprung.hold == Hold::After) {
+                to.write_all(message).await?;
+            }
+            let Some(sprung) = sprung else { continue };
+            let held = sprung.hold == Hold::Before;
+            current.stop();
+            sprung.tell(message);
+            if !current.moves().await {
+                return Ok(());
+            }
+            if held {
+                to.write_all(message).await?;
+            }
+        }
+        begun.drain(..passed);
     }
 }

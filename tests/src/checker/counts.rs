@@ -1,0 +1,94 @@
+//! What was seen, in numbers: a fault that never hit proves nothing.
+
+use std::fmt;
+
+use super::Case;
+use crate::entry::{Class, Event, Life, Step};
+
+/// How often what happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // as they are printed
+pub struct Counts {
+    pub calls: u64,
+    pub accepted: u64,
+    pub runs: u64,
+    pub second_runs: u64,
+    pub dropped_runs: u64,
+    pub redeliveries: u64,
+    pub reattached: u64,
+    pub failed: u64,
+    pub rejected: u64,
+    pub unavailable: u64,
+    pub unknown: u64,
+    pub dead_letters: u64,
+    pub fenced_off: u64,
+    pub killed: u64,
+    pub frozen: u64,
+    pub faults: u64,
+}
+
+/// Counts what was seen.
+pub fn counts(case: &Case<'_>) -> Counts {
+    let answered = |class: Class| {
+        let calls = case.calls.values().filter_map(|call| call.answer());
+        calls.filter(|answer| answer.class == class).count() as u64
+    };
+    let lives = |life: Life| case.lives.values().flatten().filter(|(_, it)| *it == life).count() as u64;
+    let runs = || case.runs.values().flatten();
+    let fenced_off = |event: &Event| matches!(event, Event::Effect(effect) if !effect.accepted);
+    Counts {
+        calls: case.calls.len() as u64,
+        accepted: case.calls.values().filter(|call| call.accepted.is_some()).count() as u64,
+        runs: runs().count() as u64,
+        second_runs: case.runs.values().map(|runs| runs.len() as u64 - 1).sum(),
+        dropped_runs: runs().filter(|ran| ran.over.is_some_and(|(_, step)| step == Step::Drop)).count()
+            as u64,
+        redeliveries: case.store.redeliveries,
+        reattached: case.calls.values().filter(|call| reattached(case, call)).count() as u64,
+        failed: answered(Class::Failed) + answered(Class::Aborted),
+        rejected: answered(Class::Rejected),
+        unavailable: answered(Class::Unavailable),
+        unknown: answered(Class::Unknown),
+        dead_letters: case.store.dead.len() as u64,
+        fenced_off: case.entries.iter().filter(|it| fenced_off(&it.event)).count() as u64,
+        killed: lives(Life::Killed) + case.callers_killed.len() as u64,
+        frozen: lives(Life::Frozen),
+        faults: case.faults.len() as u64,
+    }
+}
+
+/// The call got an outcome that was stored before it was made.
+fn reattached(case: &Case<'_>, call: &super::Call<'_>) -> bool {
+    let stored = call.id().and_then(|id| case.store.outcome(&id).map(|it| it.stored));
+    stored.is_some_and(|stored| stored < call.at.wall) && call.answer().is_some_and(|it| it.outcome.is_some())
+}
+
+impl fmt::Display for Counts {
+    /// What is not zero.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [
+            (self.calls, "calls"),
+            (self.accepted, "accepted"),
+            (self.runs, "runs"),
+            (self.second_runs, "second runs"),
+            (self.dropped_runs, "dropped"),
+            (self.redeliveries, "redeliveries"),
+            (self.reattached, "re-attached"),
+            (self.failed, "failed"),
+            (self.rejected, "rejected"),
+            (self.unavailable, "unavailable"),
+            (self.unknown, "unknown"),
+            (self.dead_letters, "dead letters"),
+            (self.fenced_off, "fenced off"),
+            (self.killed, "killed"),
+            (self.frozen, "frozen"),
+            (self.faults, "faults"),
+        ];
+        let texts: Vec<_> = all
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        f.write_str(&texts.join(", "))
+    }
+}

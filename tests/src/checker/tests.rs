@@ -1,0 +1,1 @@
+//! Histories made by hand, one that holds and one that breaks each promise.

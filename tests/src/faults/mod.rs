@@ -1,0 +1,141 @@
+//! One fault in one step, on real processes, as a table.
+//!
+//! A row starts servers of its own, brings one request to the step, strikes, mends, waits until everything is done and
+//! holds the promises of the [`checker`](crate::checker) and its own expectation against what happened.
+//!
+//! | file | rows |
+//! |---|---|
+//! | `worker` | a worker is killed, frozen, stopped, blocked |
+//! | `client` | a caller is killed |
+//!
+//! To add rows of another kind: a file with its `cases()` and its `play`, and a variant of [`Case`].
+
+use std::{fmt, path::Path, time::Duration};
+
+use anyhow::Context;
+
+use crate::{
+    checker::{self, Counts},
+    entry::{Answer, Class},
+};
+
+mod client;
+mod message;
+mod stage;
+pub mod table;
+mod worker;
+
+pub use stage::{Servers, Stage, Worker, eventually};
+
+/// One row of the table.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// How many servers there are.
+    pub servers: Servers,
+    /// What happens.
+    pub case: Case,
+}
+
+/// What happens, and when.
+#[derive(Clone, Copy, Debug)]
+pub enum Case {
+    /// To a worker.
+    Worker(worker::Case),
+    /// To a caller.
+    Client(client::Case),
+}
+
+/// What a row expects beyond the promises. The request that the row is about is the one whose job is called `bread`.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// How often its handler may have been started: at least, at most.
+    pub runs: (usize, usize),
+    /// What its last caller is answered.
+    pub class: Class,
+    /// The attempt whose outcome that is: at least, at most.
+    pub attempt: (u32, u32),
+}
+
+/// What came of a row.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What is wrong; nothing if the row holds.
+    pub broken: Vec<String>,
+    /// What was seen.
+    pub counts: Counts,
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.case {
+            Case::Worker(case) => write!(f, "{case}")?,
+            Case::Client(case) => write!(f, "{case}")?,
+        }
+        write!(f, ", {}", self.servers)
+    }
+}
+
+/// The table.
+pub fn rows() -> Vec<Row> {
+    let workers = worker::cases().map(Case::Worker);
+    let clients = client::cases().map(Case::Client);
+    let cases: Vec<Case> = workers.chain(clients).collect();
+    let on = |servers| cases.iter().map(move |case| Row { servers, case: *case });
+    on(Servers::One).chain(on(Servers::Three)).collect()
+}
+
+impl Row {
+    /// Plays the row; its processes are `program` in other roles.
+    ///
+    /// # Errors
+    ///
+    /// When the row did not come to its end: something that it waits for never came, or there is no server to start.
+    pub async fn play(&self, program: &Path) -> anyhow::Result<Report> {
+        let mut stage = Stage::open(self.servers, program).await?;
+        let played = tokio::time::timeout(PATIENCE, async {
+            match self.case {
+                Case::Worker(case) => case.play(&mut stage).await,
+                Case::Client(case) => case.play(&mut stage).await,
+            }
+        });
+        let played = played.await.unwrap_or_else(|_| Err(anyhow::anyhow!("no end within {PATIENCE:?}")));
+        match played {
+            Ok(expected) => stage.judge(&expected).await,
+            Err(error) => Err(error).with_context(|| stage.keep()),
+        }
+    }
+}
+
+/// How long a row may take to the point where it only waits for the rest.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+impl Expected {
+    /// The request runs so often and is answered with the value of this attempt.
+    fn value(runs: usize, attempt: u32) -> Self {
+        Self { runs: (runs, runs), class: Class::Ok, attempt: (attempt, attempt) }
+    }
+
+    /// What is otherwise.
+    fn compare(&self, runs: usize, answer: Option<&Answer>) -> Vec<String> {
+        let mut broken = Vec::new();
+        let is_within = |(least, most): (usize, usize)| (least..=most).contains(&runs);
+        if !is_within(self.runs) {
+            broken.push(format!("{runs} runs instead of {:?}", self.runs));
+        }
+        let (least, most) = self.attempt;
+        match answer {
+            Some(answer) if answer.class == self.class => {
+                if answer.attempt.is_some_and(|attempt| !(least..=most).contains(&attempt)) {
+                    broken.push(format!("attempt {:?} instead of {:?}", answer.attempt, self.attempt));
+                }
+            }
+            other => broken.push(format!("{other:?} instead of {:?}", self.class)),
+        }
+        broken
+    }
+}
+
+/// Holds the promises against a stage.
+fn check(case: &checker::Case<'_>) -> Report {
+    Report { broken: checker::check(case), counts: checker::counts(case) }
+}

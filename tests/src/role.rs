@@ -1,0 +1,185 @@
+//! What a process of this package is when it is started by another one: a worker or a caller. Both do what they are told
+//! on standard input, write into a ledger, and end with the process that started them.
+
+use std::{
+    hint::black_box,
+    io::BufRead,
+    sync::{Arc, Barrier},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use requite::{Client, Server};
+use serde::{Deserialize, Serialize};
+use tokio::{runtime::Handle, signal::unix, sync::mpsc};
+
+use crate::{
+    caller::{Caller, Order},
+    entry::Life,
+    ledger::Ledger,
+    mill::{Mill, Silo},
+};
+
+/// The word before a role among a program's arguments.
+const ROLE: &str = "as";
+
+/// What a process is; its only argument but one, as JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Role {
+    /// It serves.
+    Worker {
+        /// The server's address.
+        url: String,
+        /// Its namespace there.
+        namespace: String,
+        /// `mill` or `silo`; the latter lives on three servers.
+        service: String,
+        /// The name under which the ledger knows it.
+        name: String,
+        /// The ledger's file.
+        ledger: String,
+        /// How long its handlers may go on after SIGTERM.
+        drain: Duration,
+    },
+    /// It calls.
+    Caller {
+        /// The server's address.
+        url: String,
+        /// Its namespace there.
+        namespace: String,
+        /// Whom it calls.
+        service: String,
+        /// The name to which its ids belong.
+        name: String,
+        /// The ledger's file.
+        ledger: String,
+    },
+}
+
+/// What a worker may be told to do to itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Harm {
+    /// To abort.
+    Abort,
+    /// To overflow its stack.
+    Overflow,
+    /// To block every thread of its runtime for this long.
+    Block(Duration),
+}
+
+impl Role {
+    /// The arguments that give a program this role.
+    pub fn arguments(&self) -> [String; 2] {
+        [ROLE.to_owned(), serde_json::to_string(self).expect("plain enums have a JSON form")]
+    }
+
+    /// The role that this process was given, if any.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub fn of_this_process() -> anyhow::Result<Option<Self>> {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        match arguments.as_slice() {
+            [word, role] if word == ROLE => Ok(Some(serde_json::from_str(role)?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Plays it, to the end of the process.
+    ///
+    /// # Errors
+    ///
+    /// When there is no connection, or it is lost for good.
+    pub async fn play(self) -> anyhow::Result<()> {
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        match self {
+            Self::Worker { url, namespace, service, name, ledger, drain } => {
+                let client = Client::builder().url(url).namespace(namespace).caller("mill").connect().await?;
+                work(&client, &service, name, Ledger::at(ledger), drain).await
+            }
+            Self::Caller { url, namespace, service, name, ledger } => {
+                let client = Client::builder().url(url).namespace(namespace).caller(name).connect().await?;
+                call(Caller::new(client, &service, &Ledger::at(ledger))).await
+            }
+        }
+    }
+}
+
+async fn work(
+    client: &Client,
+    service: &str,
+    name: String,
+    ledger: Ledger,
+    drain: Duration,
+) -> anyhow::Result<()> {
+    let runtime = Handle::current();
+    follow(move |line| {
+        harm(serde_json::from_str(line)?, &runtime);
+        Ok(())
+    });
+    // Before anybody can think that it is ready, and terminates it.
+    let mut terminate = unix::signal(unix::SignalKind::terminate())?;
+    let server = Server::new(client).drain_timeout(drain);
+    let (worker, written) = (name.clone(), ledger.clone());
+    let server = match service {
+        "silo" => server.serve(Silo { worker, ledger }).replicas(3),
+        _ => server.serve(Mill { worker, ledger }),
+    };
+    let running = server.start().await?;
+    written.worker(&name, Life::Started);
+    tokio::select! {
+        _ = terminate.recv() => running.shutdown().await,
+        () = running.closed() => bail!("the connection is closed for good"),
+    }
+    Ok(())
+}
+
+async fn call(caller: Caller) -> anyhow::Result<()> {
+    let (tell, mut orders) = mpsc::unbounded_channel::<Order>();
+    follow(move |line| Ok(tell.send(serde_json::from_str(line)?)?));
+    while let Some(order) = orders.recv().await {
+        let caller = caller.clone();
+        tokio::spawn(async move { caller.call(order).await });
+    }
+    Ok(())
+}
+
+/// Does what the lines of standard input say. With their end the process ends, as its parent has.
+fn follow(obey: impl Fn(&str) -> anyhow::Result<()> + Send + 'static) {
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines() {
+            let line = line.context("standard input cannot be read").and_then(|line| obey(&line));
+            line.expect("only other processes of this package write there");
+        }
+        std::process::abort();
+    });
+}
+
+fn harm(harm: Harm, runtime: &Handle) {
+    match harm {
+        Harm::Abort => std::process::abort(),
+        Harm::Overflow => {
+            black_box(deeper(0));
+        }
+        Harm::Block(time) => {
+            let threads = runtime.metrics().num_workers();
+            // Everybody waits for everybody, so no thread can take two.
+            let all = Arc::new(Barrier::new(threads));
+            for _ in 0..threads {
+                let all = Arc::clone(&all);
+                runtime.spawn(async move {
+                    all.wait();
+                    std::thread::sleep(time);
+                });
+            }
+        }
+    }
+}
+
+#[allow(unconditional_recursion)] // that is what it is for
+fn deeper(depth: u64) -> u64 {
+    let here = black_box([depth; 64]);
+    deeper(here[63] + 1) + here[0]
+}
