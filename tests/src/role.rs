@@ -15,13 +15,16 @@ use tokio::{runtime::Handle, signal::unix, sync::mpsc};
 
 use crate::{
     caller::{Caller, Order},
-    entry::Life,
+    entry::{Event, Fault, Life},
     ledger::Ledger,
     mill::{Mill, Silo},
 };
 
 /// The word before a role among a program's arguments.
 const ROLE: &str = "as";
+
+/// The fault of a worker whose runtime has no thread left.
+const BLOCKED: &str = "runtime blocked";
 
 /// What a process is; its only argument but one, as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -114,9 +117,9 @@ async fn work(
     ledger: Ledger,
     drain: Duration,
 ) -> anyhow::Result<()> {
-    let runtime = Handle::current();
+    let (runtime, written) = (Handle::current(), ledger.clone());
     follow(move |line| {
-        harm(serde_json::from_str(line)?, &runtime);
+        harm(serde_json::from_str(line)?, &runtime, &written);
         Ok(())
     });
     // Before anybody can think that it is ready, and terminates it.
@@ -157,7 +160,7 @@ fn follow(obey: impl Fn(&str) -> anyhow::Result<()> + Send + 'static) {
     });
 }
 
-fn harm(harm: Harm, runtime: &Handle) {
+fn harm(harm: Harm, runtime: &Handle, ledger: &Ledger) {
     match harm {
         Harm::Abort => std::process::abort(),
         Harm::Overflow => {
@@ -168,13 +171,23 @@ fn harm(harm: Harm, runtime: &Handle) {
             // Everybody waits for everybody, so no thread can take two.
             let all = Arc::new(Barrier::new(threads));
             for _ in 0..threads {
-                let all = Arc::clone(&all);
-                runtime.spawn(async move {
-                    all.wait();
-                    std::thread::sleep(time);
-                });
+                let (all, ledger) = (Arc::clone(&all), ledger.clone());
+                runtime.spawn(async move { block(&all, time, &ledger) });
             }
         }
+    }
+}
+
+/// Blocks a thread; one of them writes down when all are.
+fn block(all: &Barrier, time: Duration, ledger: &Ledger) {
+    let writes = all.wait().is_leader();
+    if writes {
+        // It costs nobody a lease.
+        ledger.write(Event::FaultBegins(Fault { name: BLOCKED.to_owned(), costs: Vec::new() }));
+    }
+    std::thread::sleep(time);
+    if writes {
+        ledger.write(Event::FaultEnds { name: BLOCKED.to_owned() });
     }
 }
 

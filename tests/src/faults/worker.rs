@@ -8,10 +8,10 @@ use rustix::process::Signal;
 use super::{
     Expected, Stage,
     message::{is_ack, is_record, is_stored_in},
-    stage::Worker,
+    stage::{Worker, eventually},
 };
 use crate::{
-    entry::{Class, Life, Step as RunStep},
+    entry::{Class, Event, Life, Step as RunStep},
     role::Harm,
 };
 
@@ -171,8 +171,10 @@ impl Case {
                 first.process.tell(&Harm::Block(longer)).await?;
                 first.proxy.thaw();
                 stage.worker("second").await?;
-                // The point is that time passes: nothing may happen in it.
-                tokio::time::sleep(longer).await;
+                eventually("its runtime is free again", async || {
+                    ledger.entries().iter().any(|it| matches!(it.event, Event::FaultEnds { .. }))
+                })
+                .await?;
                 ledger.open_gate();
             }
         }
