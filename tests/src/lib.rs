@@ -8,6 +8,7 @@
 //! | `store` | what the streams hold in the end |
 //! | `checker` | the promises, held against both |
 //! | `faults` | one fault in one step, as a table |
+//! | `soak`, `random` | random faults under random load |
 
 pub mod caller;
 pub mod checker;
@@ -17,5 +18,7 @@ pub mod hash;
 pub mod ledger;
 pub mod mill;
 pub mod process;
+pub mod random;
 pub mod role;
+pub mod soak;
 pub mod store;

@@ -36,6 +36,15 @@ impl Process {
         self.0.id().expect("it was not waited for")
     }
 
+    /// Whether it still runs.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be looked at.
+    pub fn is_alive(&mut self) -> anyhow::Result<bool> {
+        Ok(self.0.try_wait()?.is_none())
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process has a number");

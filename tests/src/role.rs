@@ -23,8 +23,8 @@ use crate::{
 /// The word before a role among a program's arguments.
 const ROLE: &str = "as";
 
-/// The fault of a worker whose runtime has no thread left.
-const BLOCKED: &str = "runtime blocked";
+/// Between two attempts of a caller to connect.
+const RECONNECT: Duration = Duration::from_millis(100);
 
 /// What a process is; its only argument but one, as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -103,7 +103,14 @@ impl Role {
                 work(&client, &service, name, Ledger::at(ledger), drain).await
             }
             Self::Caller { url, namespace, service, name, ledger } => {
-                let client = Client::builder().url(url).namespace(namespace).caller(name).connect().await?;
+                let client = Client::builder().url(url).namespace(namespace).caller(name);
+                // It may be started while a server is away.
+                let client = loop {
+                    if let Ok(client) = client.clone().connect().await {
+                        break client;
+                    }
+                    tokio::time::sleep(RECONNECT).await;
+                };
                 call(Caller::new(client, &service, &Ledger::at(ledger))).await
             }
         }
@@ -117,9 +124,9 @@ async fn work(
     ledger: Ledger,
     drain: Duration,
 ) -> anyhow::Result<()> {
-    let (runtime, written) = (Handle::current(), ledger.clone());
+    let harmed = Harmed { name: name.clone(), runtime: Handle::current(), ledger: ledger.clone() };
     follow(move |line| {
-        harm(serde_json::from_str(line)?, &runtime, &written);
+        harmed.harm(serde_json::from_str(line)?);
         Ok(())
     });
     // Before anybody can think that it is ready, and terminates it.
@@ -160,34 +167,45 @@ fn follow(obey: impl Fn(&str) -> anyhow::Result<()> + Send + 'static) {
     });
 }
 
-fn harm(harm: Harm, runtime: &Handle, ledger: &Ledger) {
-    match harm {
-        Harm::Abort => std::process::abort(),
-        Harm::Overflow => {
-            black_box(deeper(0));
-        }
-        Harm::Block(time) => {
-            let threads = runtime.metrics().num_workers();
-            // Everybody waits for everybody, so no thread can take two.
-            let all = Arc::new(Barrier::new(threads));
-            for _ in 0..threads {
-                let (all, ledger) = (Arc::clone(&all), ledger.clone());
-                runtime.spawn(async move { block(&all, time, &ledger) });
+/// A worker that may be told to harm itself.
+#[derive(Clone)]
+struct Harmed {
+    name: String,
+    runtime: Handle,
+    ledger: Ledger,
+}
+
+impl Harmed {
+    fn harm(&self, harm: Harm) {
+        match harm {
+            Harm::Abort => std::process::abort(),
+            Harm::Overflow => {
+                black_box(deeper(0));
+            }
+            Harm::Block(time) => {
+                let threads = self.runtime.metrics().num_workers();
+                // Everybody waits for everybody, so no thread can take two.
+                let all = Arc::new(Barrier::new(threads));
+                for _ in 0..threads {
+                    let (all, harmed) = (Arc::clone(&all), self.clone());
+                    self.runtime.spawn(async move { harmed.block(&all, time) });
+                }
             }
         }
     }
-}
 
-/// Blocks a thread; one of them writes down when all are.
-fn block(all: &Barrier, time: Duration, ledger: &Ledger) {
-    let writes = all.wait().is_leader();
-    if writes {
-        // It costs nobody a lease.
-        ledger.write(Event::FaultBegins(Fault { name: BLOCKED.to_owned(), costs: Vec::new() }));
-    }
-    std::thread::sleep(time);
-    if writes {
-        ledger.write(Event::FaultEnds { name: BLOCKED.to_owned() });
+    /// Blocks a thread; one of them writes down when all are.
+    fn block(&self, all: &Barrier, time: Duration) {
+        let writes = all.wait().is_leader();
+        let name = format!("runtime of {} blocked", self.name);
+        if writes {
+            // It costs nobody a lease.
+            self.ledger.write(Event::FaultBegins(Fault { name: name.clone(), costs: Vec::new() }));
+        }
+        std::thread::sleep(time);
+        if writes {
+            self.ledger.write(Event::FaultEnds { name });
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -86,7 +86,18 @@ impl Record {
 
 /// Hears every record when it is stored: a stream keeps only the last one of each request, and outcomes not for ever.
 #[derive(Clone, Debug)]
-pub struct Tap(Arc<Mutex<BTreeMap<u64, (String, Record)>>>);
+pub struct Tap {
+    service: String,
+    heard: Arc<Mutex<Heard>>,
+}
+
+#[derive(Debug, Default)]
+struct Heard {
+    /// By their sequences, with their ids.
+    records: BTreeMap<u64, (String, Record)>,
+    /// Up to here the stream itself was read.
+    read: u64,
+}
 
 impl Tap {
     /// Begins to hear.
@@ -95,23 +106,39 @@ impl Tap {
     ///
     /// When it cannot subscribe.
     pub async fn open(nats: &Client, service: &str) -> anyhow::Result<Self> {
-        let tap = Self(Arc::default());
+        let tap = Self { service: service.to_owned(), heard: Arc::default() };
         let mut inboxes = nats.subscribe(format!("rq.in.*.{service}.>")).await?;
         // From now on nothing is missed.
         nats.flush().await?;
-        let heard = Arc::clone(&tap.0);
+        let hears = tap.clone();
         tokio::spawn(async move {
             while let Some(message) = inboxes.next().await {
                 let (id, record) = republished(&message).expect("only the server publishes to inboxes");
-                let mut heard = heard.lock().expect("nobody panics with the records in hand");
-                heard.insert(record.sequence, (id, record));
+                hears.heard().records.insert(record.sequence, (id, record));
             }
         });
         Ok(tap)
     }
 
-    fn records(&self) -> BTreeMap<u64, (String, Record)> {
-        self.0.lock().expect("nobody panics with the records in hand").clone()
+    /// Reads what was stored since the last time: a connection that was lost has not heard everything.
+    ///
+    /// # Errors
+    ///
+    /// When the stream cannot be read.
+    pub async fn read(&self, nats: &Client) -> anyhow::Result<()> {
+        let next = self.heard().read + 1;
+        for message in messages(nats, &format!("rq_OUT_{}", self.service), next).await? {
+            let record = Record::read(message.sequence, &message.stored, &message.body)?;
+            let id = id_at_end(&message.subject)?;
+            let mut heard = self.heard();
+            heard.records.insert(message.sequence, (id, record));
+            heard.read = message.sequence;
+        }
+        Ok(())
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().expect("nobody panics with the records in hand")
     }
 }
 
@@ -137,15 +164,11 @@ impl Store {
     /// When they cannot be read.
     pub async fn read(nats: &Client, service: &str, tap: &Tap) -> anyhow::Result<Self> {
         let mut store = Self { queued: queued(nats, service).await?, ..Self::default() };
-        let mut all = tap.records();
-        for message in messages(nats, &format!("rq_OUT_{service}")).await? {
-            let record = Record::read(message.sequence, &message.stored, &message.body)?;
-            all.insert(message.sequence, (id_at_end(&message.subject)?, record));
+        tap.read(nats).await?;
+        for (id, record) in tap.heard().records.values() {
+            store.records.entry(id.clone()).or_default().push(record.clone());
         }
-        for (id, record) in all.into_values() {
-            store.records.entry(id).or_default().push(record);
-        }
-        for message in messages(nats, &format!("rq_DEAD_{service}")).await? {
+        for message in messages(nats, &format!("rq_DEAD_{service}"), 1).await? {
             let reason = message.header("Rq-Reason").unwrap_or_default();
             store.dead.entry(id_at_end(&message.subject)?).or_default().push(reason);
         }
@@ -207,13 +230,13 @@ impl Stored {
     }
 }
 
-/// All messages of a stream, oldest first, as its leader has them.
-async fn messages(nats: &Client, stream: &str) -> anyhow::Result<Vec<Stored>> {
+/// The messages of a stream from a sequence on, oldest first, as its leader has them.
+async fn messages(nats: &Client, stream: &str, from: u64) -> anyhow::Result<Vec<Stored>> {
     let info = ask(nats, &format!("$JS.API.STREAM.INFO.{stream}"), Value::Null).await?;
     let last = info["state"]["last_seq"].as_u64().unwrap_or_default();
     let subject = format!("$JS.API.STREAM.MSG.GET.{stream}");
     let mut found = Vec::new();
-    let mut next = info["state"]["first_seq"].as_u64().unwrap_or_default();
+    let mut next = from;
     while next <= last && info["state"]["messages"] != 0 {
         // The next one that there is.
         let answer = ask(nats, &subject, json!({ "seq": next, "next_by_subj": ">" })).await;

@@ -107,7 +107,7 @@ impl Case {
 
     async fn kill_in_the_step(self, stage: &mut Stage) -> anyhow::Result<()> {
         let proxy = stage.proxy().await?;
-        let mut process = stage.caller_process(&proxy.url())?;
+        let mut process = stage.place(&proxy.url()).start_caller()?;
         let (to_server, to_client) = (Direction::ToServer, Direction::ToClient);
         let trap = match self.step {
             Step::BeforeThePublish => Some(proxy.trap(to_server, Hold::Before, is_request)),

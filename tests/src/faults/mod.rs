@@ -21,11 +21,11 @@ use crate::{
 
 mod client;
 mod message;
-mod stage;
+pub mod stage;
 pub mod table;
 mod worker;
 
-pub use stage::{Servers, Stage, Worker, eventually};
+pub use stage::{Place, Servers, Stage, Worker, eventually};
 
 /// One row of the table.
 #[derive(Clone, Debug)]

@@ -74,12 +74,61 @@ pub struct Stage {
     pub ledger: Ledger,
     /// A connection for looking behind Requite's back.
     pub nats: async_nats::Client,
-    tap: Tap,
+    /// Every record that was stored.
+    pub tap: Tap,
     workers: BTreeMap<String, Worker>,
     calls: usize,
     copied: BTreeSet<String>,
     program: PathBuf,
     folder: TempDir,
+}
+
+/// What it takes to start more processes.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// How many servers there are.
+    pub kind: Servers,
+    /// What was seen.
+    pub ledger: Ledger,
+    url: String,
+    program: PathBuf,
+    logs: PathBuf,
+}
+
+impl Place {
+    /// A caller in a process of its own.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn start_caller(&self) -> anyhow::Result<Process> {
+        let role = Role::Caller {
+            url: self.url.clone(),
+            namespace: "rq".to_owned(),
+            service: self.kind.service().to_owned(),
+            name: "shop".to_owned(),
+            ledger: self.ledger.path().to_string_lossy().into_owned(),
+        };
+        self.start("callers", &role)
+    }
+
+    fn start_worker(&self, name: &str) -> anyhow::Result<Process> {
+        let role = Role::Worker {
+            url: self.url.clone(),
+            namespace: "rq".to_owned(),
+            service: self.kind.service().to_owned(),
+            name: name.to_owned(),
+            ledger: self.ledger.path().to_string_lossy().into_owned(),
+            drain: LET_GO,
+        };
+        self.start(name, &role)
+    }
+
+    fn start(&self, name: &str, role: &Role) -> anyhow::Result<Process> {
+        let log = self.logs.join(format!("{name}.log"));
+        let log = File::options().create(true).append(true).open(log)?;
+        Process::start(&self.program, role, Stdio::from(log))
+    }
 }
 
 /// A worker's process behind its proxy.
@@ -149,24 +198,22 @@ impl Stage {
     ///
     /// When it does not.
     pub async fn process_at(&self, url: &str, name: &str) -> anyhow::Result<Process> {
-        let role = Role::Worker {
-            url: url.to_owned(),
-            namespace: "rq".to_owned(),
-            service: self.kind.service().to_owned(),
-            name: name.to_owned(),
-            ledger: self.ledger.path().to_string_lossy().into_owned(),
-            drain: LET_GO,
-        };
-        let process = self.start(name, &role)?;
+        let process = self.place(url).start_worker(name)?;
         let started = Event::Worker { worker: name.to_owned(), life: Life::Started };
         eventually("the worker serves", async || self.ledger.entries().iter().any(|it| it.event == started))
             .await?;
         Ok(process)
     }
 
-    fn start(&self, name: &str, role: &Role) -> anyhow::Result<Process> {
-        let log = File::create(self.folder.path().join(format!("{name}.log")))?;
-        Process::start(&self.program, role, Stdio::from(log))
+    /// Where to start processes that connect to these addresses.
+    pub fn place(&self, url: &str) -> Place {
+        Place {
+            kind: self.kind,
+            ledger: self.ledger.clone(),
+            url: url.to_owned(),
+            program: self.program.clone(),
+            logs: self.folder.path().to_owned(),
+        }
     }
 
     /// A worker that was started.
@@ -177,22 +224,6 @@ impl Stage {
     /// Takes a worker out, to wait for its end.
     pub fn take_worker(&mut self, name: &str) -> Worker {
         self.workers.remove(name).expect("it was started before")
-    }
-
-    /// A caller in a process of its own, at these addresses.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be started.
-    pub fn caller_process(&self, url: &str) -> anyhow::Result<Process> {
-        let role = Role::Caller {
-            url: url.to_owned(),
-            namespace: "rq".to_owned(),
-            service: self.kind.service().to_owned(),
-            name: "shop".to_owned(),
-            ledger: self.ledger.path().to_string_lossy().into_owned(),
-        };
-        self.start("caller", &role)
     }
 
     /// A caller in this process.
@@ -266,8 +297,7 @@ impl Stage {
     /// When the streams cannot be read.
     pub async fn judge(mut self, expected: &Expected) -> anyhow::Result<Report> {
         self.drain().await;
-        let mut store = Store::read(&self.nats, self.kind.service(), &self.tap).await?;
-        store.copied = std::mem::take(&mut self.copied);
+        let store = self.store().await?;
         let entries = self.ledger.entries();
         let mut report = check(&checker::Case::new(&entries, &store, self.kind.lease()));
         let runs = self.ledger.runs();
@@ -283,8 +313,19 @@ impl Stage {
         Ok(report)
     }
 
+    /// What the servers hold.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub async fn store(&mut self) -> anyhow::Result<Store> {
+        let mut store = Store::read(&self.nats, self.kind.service(), &self.tap).await?;
+        store.copied = std::mem::take(&mut self.copied);
+        Ok(store)
+    }
+
     /// Waits until every call is answered and every request settled, and writes that down; gives up in time.
-    async fn drain(&mut self) {
+    pub async fn drain(&mut self) {
         let until = Instant::now() + DRAIN;
         while Instant::now() < until {
             let queued = queued(&self.nats, self.kind.service()).await.ok();

@@ -1,0 +1,148 @@
+//! Random calls from two processes of one caller's name. One of them is killed now and then, and what it had asked for
+//! is asked for again.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    caller::{Order, What},
+    entry::Event,
+    faults::{Place, Stage},
+    mill::{Job, Work},
+    process::Process,
+    random::Random,
+};
+
+/// How many calls with a key are remembered, to be made again.
+const REMEMBERED: usize = 200;
+/// How many of them are asked for again when their process is killed.
+const ASKED_AGAIN: usize = 20;
+/// Longer than the drain that follows, so that only what is meant to run out of time does.
+const DEADLINE: Duration = Duration::from_secs(180);
+/// How long a call waits that only attaches.
+const ATTACHED: Duration = Duration::from_secs(20);
+/// Between two kills of a caller, in seconds.
+const KILL_EVERY: u64 = 25;
+
+pub(super) struct Load {
+    place: Place,
+    random: Random,
+    rate: u64,
+    steady: Process,
+    mortal: Process,
+    calls: u64,
+    keyed: VecDeque<Order>,
+    killed: u64,
+}
+
+impl Load {
+    pub(super) fn start(stage: &Stage, random: Random, rate: u64) -> anyhow::Result<Self> {
+        let place = stage.place(&stage.servers.urls());
+        let (steady, mortal) = (place.start_caller()?, place.start_caller()?);
+        Ok(Self { place, random, rate, steady, mortal, calls: 0, keyed: VecDeque::new(), killed: 0 })
+    }
+
+    /// The process that is never killed.
+    pub(super) fn steady(&self) -> u32 {
+        self.steady.pid()
+    }
+
+    /// What was struck, and how often.
+    pub(super) fn struck(&self) -> [(&'static str, u64); 1] {
+        [("callers killed", self.killed)]
+    }
+
+    pub(super) async fn go_on(&mut self, until: Instant) -> anyhow::Result<()> {
+        let mut kill_at = Instant::now() + Duration::from_secs(KILL_EVERY);
+        while Instant::now() < until {
+            if Instant::now() >= kill_at {
+                self.kill_one().await?;
+                kill_at += Duration::from_secs(KILL_EVERY);
+            }
+            let order = self.order();
+            let process = if self.random.within(0..2) == 0 { &mut self.steady } else { &mut self.mortal };
+            process.tell(&order).await?;
+            let mean = 1_000_000 / self.rate;
+            tokio::time::sleep(Duration::from_micros(self.random.within(0..2 * mean))).await;
+        }
+        Ok(())
+    }
+
+    /// Kills a caller; another one asks for what it may have been waiting for.
+    async fn kill_one(&mut self) -> anyhow::Result<()> {
+        let next = self.place.start_caller()?;
+        let killed = std::mem::replace(&mut self.mortal, next);
+        self.place.ledger.write(Event::CallerKilled { pid: killed.pid() });
+        killed.kill().await?;
+        self.killed += 1;
+        let again: Vec<Order> = self.keyed.iter().rev().take(ASKED_AGAIN).cloned().collect();
+        for order in again {
+            let order = self.again(order);
+            self.mortal.tell(&order).await?;
+        }
+        Ok(())
+    }
+
+    fn call(&mut self) -> String {
+        self.calls += 1;
+        format!("call {}", self.calls)
+    }
+
+    fn order(&mut self) -> Order {
+        let plain = self.place.kind.method();
+        let moment = self.random.within(0..50);
+        match self.random.within(0..100) {
+            0..45 => self.run(plain, Work::Wait(moment), false),
+            45..58 => self.run(plain, Work::Wait(moment), true),
+            58..66 => self.run("fenced", Work::Wait(moment), true),
+            66..72 => self.run("once", Work::Wait(moment), true),
+            72..76 => self.run(plain, Work::FailUpTo(1), true),
+            76..78 => self.run(plain, Work::Panic, false),
+            78..80 => self.run(plain, Work::Refuse, false),
+            // Longer than a lease of the mill.
+            80..83 => {
+                let long = Work::Wait(self.random.within(2_000..12_000));
+                let keyed = self.random.within(0..2) == 0;
+                self.run(plain, long, keyed)
+            }
+            83..85 => {
+                let mut order = self.run(plain, Work::Wait(1_000), false);
+                order.deadline = Duration::from_millis(self.random.within(5..300));
+                order
+            }
+            _ => match self.random.one_of(self.keyed.make_contiguous()).cloned() {
+                Some(order) => self.again(order),
+                None => self.run(plain, Work::Wait(moment), true),
+            },
+        }
+    }
+
+    fn run(&mut self, method: &str, work: Work, keyed: bool) -> Order {
+        let call = self.call();
+        let job = Job { name: format!("job of {call}"), work };
+        let what = What::Run(job, keyed.then(|| format!("key of {call}")));
+        let order = Order { call, method: method.to_owned(), what, deadline: DEADLINE };
+        if keyed {
+            self.keyed.push_back(order.clone());
+            self.keyed.drain(..self.keyed.len().saturating_sub(REMEMBERED));
+        }
+        order
+    }
+
+    /// An earlier call once more: as it was, only attached to, or, by mistake, with another job.
+    fn again(&mut self, mut order: Order) -> Order {
+        order.call = self.call();
+        order.what = match (order.what, self.random.within(0..20)) {
+            (What::Run(_, Some(key)), 0..8) => {
+                // It may never have been published.
+                order.deadline = ATTACHED;
+                What::AttachKey(key)
+            }
+            (What::Run(job, key), 8) => What::Run(Job { name: format!("not {}", job.name), ..job }, key),
+            (what, _) => what,
+        };
+        order
+    }
+}
