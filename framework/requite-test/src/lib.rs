@@ -16,6 +16,8 @@
 //! | a server with JetStream | [`NatsServer`] |
 //! | three of them that replicate | [`NatsCluster`] |
 //! | a network that fails | [`Proxy`] |
+//! | a fault in exactly one step | [`Proxy::trap`] |
+//! | what a process costs | [`memory_bytes`] |
 //! | the `nats-server` executable, of a given version | [`ServerBinary`], [`Finder`] |
 //!
 //! Servers run as processes of their own, from a store in a temporary folder, on ports of 127.0.0.1 that nobody else
@@ -41,4 +43,4 @@ pub use binary::{BinaryError, Finder, ServerBinary, Source, Tried, Version};
 pub use cluster::{ClusterBuilder, NatsCluster};
 pub use error::ServerError;
 pub use proxy::{Direction, Hold, Proxy, Trap};
-pub use server::{NatsServer, ServerBuilder};
+pub use server::{NatsServer, ServerBuilder, memory_bytes};

@@ -23,6 +23,10 @@ pub(super) fn a_second_run_has_a_reason(case: &Case<'_>) -> Vec<String> {
 }
 
 fn may_follow(case: &Case<'_>, before: &Ran<'_>, next: &Ran<'_>) -> bool {
+    // The mill's method that is never started again, whatever happens.
+    if before.run.method == "once" {
+        return false;
+    }
     let over = before.over.filter(|(at, _)| *at <= next.began).map(|(_, step)| step);
     if over == Some(Step::Retry) {
         return true;

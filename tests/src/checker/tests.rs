@@ -179,6 +179,17 @@ fn second_run_needs_a_reason() {
 }
 
 #[test]
+fn once_is_never_started_again() {
+    let mut history = taken_over(|it| it.worker(1.0, "first", Life::Killed));
+    for entry in &mut history.entries {
+        if let Event::Run(run) = &mut entry.event {
+            run.method = "once".into();
+        }
+    }
+    history.breaks([3]);
+}
+
+#[test]
 fn short_freeze_is_no_reason() {
     taken_over(|it| it.worker(1.0, "first", Life::Frozen)).holds();
     let frozen_for = |seconds: f64| {

@@ -2,9 +2,11 @@
 
 use std::{
     convert::Infallible,
-    fmt, fs,
+    fmt,
     time::{Duration, Instant},
 };
+
+use requite_test::memory_bytes;
 
 const EVERY: Duration = Duration::from_secs(2);
 
@@ -43,7 +45,7 @@ impl Memory {
         loop {
             let now = self.began.elapsed().as_secs_f64();
             for process in &mut self.processes {
-                process.samples.extend(resident(process.pid).map(|bytes| (now, bytes)));
+                process.samples.extend(memory_bytes(process.pid).map(|bytes| (now, bytes as f64)));
             }
             tokio::time::sleep(EVERY).await;
         }
@@ -67,14 +69,6 @@ impl fmt::Display for Slope {
     }
 }
 
-/// The resident memory of a process, in bytes.
-fn resident(pid: u32) -> Option<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kilobytes: f64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024.0)
-}
-
 /// The slope of the line that fits best; 0 where there is none.
 fn least_squares(samples: &[(f64, f64)]) -> f64 {
     let count = samples.iter().fold(0.0, |count, _| count + 1.0);
@@ -87,7 +81,7 @@ fn least_squares(samples: &[(f64, f64)]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{least_squares, resident};
+    use super::least_squares;
 
     #[test]
     fn the_slope_is_that_of_the_line() {
@@ -96,11 +90,5 @@ mod tests {
             (0..4).map(f64::from).zip(noise).map(|(x, off)| (x, 7.0 + 3.0 * x + off)).collect();
         assert!((least_squares(&samples) - 3.0).abs() < 1e-9);
         assert_eq!(least_squares(&samples[..1]).to_bits(), 0.0_f64.to_bits());
-    }
-
-    #[test]
-    fn this_process_has_memory() {
-        assert!(resident(std::process::id()).is_some_and(|bytes| bytes > 1024.0 * 1024.0));
-        assert_eq!(resident(u32::MAX), None);
     }
 }

@@ -64,8 +64,8 @@ pub struct Summary {
 pub async fn run(settings: Settings, program: &Path) -> anyhow::Result<Summary> {
     let mut stage = Stage::open(settings.servers, program).await?;
     let mut random = Random::new(settings.seed);
-    let mut trouble = Trouble::start(&mut stage, Random::new(random.next())).await?;
-    let mut load = Load::start(&stage, Random::new(random.next()), settings.rate)?;
+    let mut trouble = Trouble::start(&mut stage, Random::new(random.number())).await?;
+    let mut load = Load::start(&stage, Random::new(random.number()), settings.rate)?;
     let steady = [("worker", trouble.steady()), ("caller", load.steady())];
     let mut memory = Memory::of(steady);
     let (tap, nats) = (stage.tap.clone(), stage.nats.clone());

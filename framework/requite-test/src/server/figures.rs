@@ -3,7 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-pub(super) fn memory_bytes(pid: u32) -> Option<u64> {
+/// Memory that a process occupies (resident set), in bytes. `None` when there is no such process, or the system has no
+/// `/proc`.
+pub fn memory_bytes(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 pub use builder::ServerBuilder;
 pub(crate) use builder::Wanted;
+pub use figures::memory_bytes;
 pub(crate) use probe::{Ready, Target};
 use process::{Launch, Process};
 use watchdog::Watchdog;
