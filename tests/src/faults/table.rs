@@ -87,8 +87,7 @@ pub fn proof(lines: &[Line]) -> String {
 
 /// The rows of today: other ones every day, so many on one server and so many on three.
 pub fn of_today(mut rows: Vec<Row>, one: usize, three: usize) -> Vec<Row> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("1970 is over");
-    let day = now.as_secs() / (24 * 60 * 60);
+    let day = today();
     rows.sort_by_cached_key(|row| {
         let mut hasher = DefaultHasher::new();
         (day, row.to_string()).hash(&mut hasher);
@@ -97,4 +96,10 @@ pub fn of_today(mut rows: Vec<Row>, one: usize, three: usize) -> Vec<Row> {
     let on = |servers, count| rows.iter().filter(move |row| row.servers == servers).take(count).cloned();
     // The long ones first.
     on(Servers::Three, three).chain(on(Servers::One, one)).collect()
+}
+
+/// The days since 1970.
+pub fn today() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("1970 is over");
+    now.as_secs() / (24 * 60 * 60)
 }

@@ -116,7 +116,12 @@ impl Summary {
     /// Whether nothing is wrong.
     pub fn holds(&self) -> bool {
         let is_steep = |slope: &Slope| slope.bytes_a_minute > STEEP;
-        self.broken.iter().all(|(_, what)| what.is_empty()) && !self.slopes.iter().any(is_steep)
+        self.keeps_the_promises() && !self.slopes.iter().any(is_steep)
+    }
+
+    /// Whether no promise is broken.
+    pub fn keeps_the_promises(&self) -> bool {
+        self.broken.iter().all(|(_, what)| what.is_empty())
     }
 
     fn broken(&self, rule: usize) -> usize {
