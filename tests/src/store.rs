@@ -13,8 +13,12 @@ use futures_util::StreamExt;
 use requite::async_nats::{Client, Message};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::hash;
+
+/// How long an answer of the server may take.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// What a service's streams hold.
 #[derive(Clone, Debug, Default)]
@@ -194,7 +198,9 @@ impl Store {
 /// When there is no answer, or it is an error.
 pub async fn ask(nats: &Client, subject: &str, question: Value) -> anyhow::Result<Value> {
     let body = if question.is_null() { String::new() } else { question.to_string() };
-    let answer = nats.request(subject.to_owned(), body.into()).await.with_context(|| subject.to_owned())?;
+    // The client's own limit begins when the question is on its way, which takes a connection.
+    let asked = timeout(ANSWER, nats.request(subject.to_owned(), body.into())).await;
+    let answer = asked.with_context(|| subject.to_owned())?.with_context(|| subject.to_owned())?;
     let answer: Value = serde_json::from_slice(&answer.payload)?;
     if answer["error"].is_object() {
         bail!("{subject}: {}", answer["error"]);

@@ -1,7 +1,7 @@
 //! One fault in one step, on real processes, as a table.
 //!
 //! A row starts servers of its own, brings one request to the step, strikes, mends, waits until everything is done and
-//! holds the promises of the [`checker`](crate::checker) and its own expectation against what happened.
+//! holds the promises of the [`crate::checker`] and its own expectation against what happened.
 //!
 //! | file | rows |
 //! |---|---|

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use requite_test::{NatsCluster, Proxy};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -21,6 +21,9 @@ use crate::{
 
 /// How many workers there are.
 const WORKERS: usize = 3;
+
+/// How long a fault may take, until all is mended.
+const STRIKE: Duration = Duration::from_secs(150);
 
 /// What is struck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +122,8 @@ impl Trouble {
             };
             let strike = *self.random.one_of(strikes).expect("there are some");
             *self.struck.entry(strike.name()).or_default() += 1;
-            self.strike(strike, stage).await?;
+            let struck = tokio::time::timeout(STRIKE, self.strike(strike, stage)).await;
+            struck.with_context(|| format!("{}: no end of it within {STRIKE:?}", strike.name()))??;
             for hand in &mut self.workers {
                 ensure!(hand.process.is_alive()?, "{} ended by itself", hand.name);
             }
