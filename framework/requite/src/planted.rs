@@ -2,12 +2,7 @@
 //!
 //! The code that they change asks [`is_planted`] under `cfg(test)`; nothing of this is in the product.
 
-#![allow(dead_code, reason = "not every bug has its place yet")]
-
-use std::{cell::Cell, sync::LazyLock};
-
-/// Names the bug for the whole process, where threads that a test does not start have to have it too.
-pub(crate) const VARIABLE: &str = "REQUITE_PLANTED";
+use std::cell::Cell;
 
 /// What can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,20 +48,14 @@ thread_local! {
     static HERE: Cell<Option<Bug>> = const { Cell::new(None) };
 }
 
-static EVERYWHERE: LazyLock<Option<Bug>> = LazyLock::new(|| {
-    let name = std::env::var(VARIABLE).ok()?;
-    let bug = Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name);
-    Some(bug.expect("the variable names a bug"))
-});
-
 /// Plants a bug on this thread, or removes it.
 pub(crate) fn plant(bug: Option<Bug>) {
     HERE.set(bug);
 }
 
-/// Whether this bug is planted on this thread or in this process.
+/// Whether this bug is planted on this thread.
 pub(crate) fn is_planted(bug: Bug) -> bool {
-    HERE.get().or(*EVERYWHERE) == Some(bug)
+    HERE.get() == Some(bug)
 }
 
 #[test]

@@ -11,6 +11,8 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{barrier::Barrier, stats::Counters};
+#[cfg(test)]
+use crate::planted::{Bug, is_planted};
 use crate::{
     broker::{AnyBroker, Headers},
     name::Instance,
@@ -121,6 +123,13 @@ pub(crate) fn record_headers(kind: Kind, expected: u64, retention: Option<Durati
         .with(header::VERSION, VERSION)
         .with(header::KIND, kind.as_str())
         .with(header::EXPECTED_LAST, expected.to_string());
+    #[cfg(test)]
+    let headers = match kind {
+        Kind::Outcome if is_planted(Bug::OutcomeOverwritten) => {
+            Headers::default().with(header::VERSION, VERSION).with(header::KIND, kind.as_str())
+        }
+        _ => headers,
+    };
     match retention {
         Some(retention) => headers.with(header::TTL, format!("{}s", retention.as_secs().max(1))),
         None => headers,
