@@ -94,7 +94,8 @@ pub enum SetupError {
         /// What happened.
         text: String,
     },
-    /// The worker's user may not do what every request needs; PROTOCOL.md section 2 lists what it must be allowed.
+    /// The worker's user may not do what every request needs; [`Permissions::worker`](crate::Permissions::worker) lists
+    /// what it must be allowed.
     #[error("no permission to publish to `{subject}`, which a worker needs")]
     PermissionDenied {
         /// The subject that was refused.

@@ -57,6 +57,7 @@
 //! | write a service | [`macro@service`], [`macro@handler`], [`derive@CallError`], [`Context`] |
 //! | serve it | [`Server`], [`RunningServer`], [`Setup`], [`StreamLimits`], [`Stats`] |
 //! | call it | [`Client`], [`ClientBuilder`], [`Call`], [`CallEvent`], [`Accepted`], [`Attach`] |
+//! | say who may do what | [`Permissions`], [`Crossing`], [`Server::prepare`] |
 //! | know what went wrong | [`enum@CallError`] and what it holds; [`ConnectError`], [`SetupError`], [`ServeError`] |
 //! | test it | the crate `requite-test` |
 //!
@@ -90,6 +91,7 @@ mod service;
 mod setup;
 
 mod error;
+mod permissions;
 
 #[cfg(test)]
 mod model;
@@ -105,6 +107,7 @@ pub use error::{
     Aborted, CallError, ConnectError, Rejected, ServeError, SetupError, Unavailable, Unknown, Why,
 };
 pub use name::{InvalidName, InvalidRequestId, Name, RequestId};
+pub use permissions::{Crossing, Permissions};
 pub use server::{RunningServer, Server, Stats};
 pub use service::{HandlerError, NoError, Retry, Service, ServiceDefinition};
 pub use setup::{Setup, StreamLimits};

@@ -318,8 +318,8 @@ async fn settle_one<B: Broker>(
     let headers = crate::broker::Headers::default()
         .with(header::VERSION, VERSION)
         .with(header::KIND, header::KIND_SETUP);
-    let message =
-        Outgoing::new(subjects.setup_request(method.name, &Instance::random()), Vec::new()).headers(headers);
+    let message = Outgoing::new(subjects.setup_request(method.name, Instance::random().as_str()), Vec::new())
+        .headers(headers);
     match api::store(broker, message, api::ANSWER_WITHIN).await {
         api::StoreAnswer::Stored(_) => {}
         other => return Err(SetupError::Unavailable { what: stream, text: format!("{other:?}") }),

@@ -14,6 +14,13 @@ pub(crate) struct ServiceSubjects {
 /// The token of the setup message's caller: starts with `-`, so no caller can have it.
 pub(crate) const SETUP: &str = "-setup";
 
+/// In the place of any one token, and of both of an id.
+pub(crate) const ANY: &str = "*";
+pub(crate) const ANY_ID: &str = "*.*";
+
+/// What a server puts before the reply subject of a question that comes from another account.
+const OTHER_ACCOUNT: &str = "_R_.";
+
 impl ServiceSubjects {
     pub(crate) fn new(namespace: &Name, service: &Name) -> Self {
         Self { namespace: namespace.clone(), service: service.clone() }
@@ -37,7 +44,11 @@ impl ServiceSubjects {
 
     /// What the request stream captures for one method: exactly three more tokens, caller and id.
     pub(crate) fn requests(&self, method: &str) -> String {
-        format!("{}.req.{}.{method}.*.*.*", self.namespace, self.service)
+        self.requests_of(method, ANY)
+    }
+
+    pub(crate) fn requests_of(&self, method: &str, caller: &str) -> String {
+        format!("{}.req.{}.{method}.{caller}.{ANY_ID}", self.namespace, self.service)
     }
 
     /// Everything of a request's subject but the id, with a dot at its end.
@@ -51,7 +62,7 @@ impl ServiceSubjects {
     }
 
     /// The message that gives a consumer its first settled sequence.
-    pub(crate) fn setup_request(&self, method: &str, run: &Instance) -> String {
+    pub(crate) fn setup_request(&self, method: &str, run: &str) -> String {
         format!("{}.req.{}.{method}.{SETUP}.{run}.0", self.namespace, self.service)
     }
 
@@ -62,6 +73,12 @@ impl ServiceSubjects {
 
     pub(crate) fn record(&self, caller: &str, id: &str) -> String {
         joined([self.namespace.as_str(), ".out.", self.service.as_str(), ".", caller, ".", id])
+    }
+
+    /// Where the workers of the service write records, whatever the secret is: they read it from the stream, and no other
+    /// stream takes the subject.
+    pub(crate) fn record_puts(&self) -> String {
+        format!("{}{ANY}.{ANY_ID}", self.record_put_prefix(ANY))
     }
 
     /// The subjects of the record stream, before its transform.
@@ -94,7 +111,6 @@ impl ServiceSubjects {
     }
 
     /// Where the server republishes a record.
-    #[cfg(test)]
     pub(crate) fn inbox(&self, caller: &str, id: &str) -> String {
         joined([self.namespace.as_str(), ".in.", caller, ".", self.service.as_str(), ".", id])
     }
@@ -116,7 +132,7 @@ impl ServiceSubjects {
     }
 
     pub(crate) fn dead_letters(&self) -> String {
-        format!("{}.dead.{}.*.*.*.*", self.namespace, self.service)
+        self.dead_letter(ANY, ANY, ANY_ID)
     }
 
     /// A caller asks: is this call running anywhere?
@@ -126,7 +142,7 @@ impl ServiceSubjects {
 
     /// Every ping of the service, for a worker to answer.
     pub(crate) fn pings(&self) -> String {
-        format!("{}.ctl.{}.*.*.*.ping", self.namespace, self.service)
+        self.ping(ANY, ANY_ID)
     }
 
     /// A worker asks another: is this attempt yours?
@@ -135,12 +151,12 @@ impl ServiceSubjects {
     }
 
     /// A caller asks: does anybody serve this method?
-    pub(crate) fn any_worker(&self, caller: &Name, method: &Name) -> String {
+    pub(crate) fn any_worker(&self, caller: &str, method: &str) -> String {
         format!("{}.ctl.{}.{caller}.-any.{method}", self.namespace, self.service)
     }
 
     pub(crate) fn any_workers(&self, method: &str) -> String {
-        format!("{}.ctl.{}.*.-any.{method}", self.namespace, self.service)
+        self.any_worker(ANY, method)
     }
 
     /// Method, caller and id of a request's subject.
@@ -201,6 +217,15 @@ impl CallerSubjects {
     /// The record of one call.
     pub(crate) fn inbox(&self, service: &Name, id: &RequestId) -> String {
         format!("{}.in.{}.{service}.{}", self.namespace, self.caller, id.as_str())
+    }
+
+    /// Every record on every inbox of the caller.
+    pub(crate) fn every_inbox(&self) -> String {
+        format!("{}.in.{}.>", self.namespace, self.caller)
+    }
+
+    pub(crate) fn every_signal(&self) -> String {
+        format!("{}.sig.*.{}.>", self.namespace, self.caller)
     }
 
     /// Service and id of a message on an inbox.
@@ -287,6 +312,35 @@ pub(crate) fn ack_by_sequence(stream: &str, consumer: &str, sequence: u64) -> St
     format!("$JS.ACK.{stream}.{consumer}.1.{sequence}.{sequence}.0.0")
 }
 
+/// The ack subjects of all deliveries of a stream, in both forms. In the long one every token has its place: a pattern
+/// that ends in `>` would take the stream's name for the delivery count of somebody else's short one.
+pub(crate) fn acks(stream: &str) -> [String; 3] {
+    let long = format!("$JS.ACK.*.*.{stream}.*.*.*.*.*.*");
+    [format!("$JS.ACK.{stream}.*.*.*.*.*.*"), format!("{long}.>"), long]
+}
+
+/// Where the answers to everything that a connection asks arrive, without a trailing dot.
+pub(crate) fn inboxes_of(owner: &str) -> String {
+    format!("_INBOX.{owner}")
+}
+
+/// Where the answer of a worker arrives. Workers may publish there, and nowhere where a server's answers arrive: who
+/// has seen one question could forge those to all others.
+pub(crate) fn answers_of_workers(inbox: &str) -> String {
+    format!("{inbox}.-ask")
+}
+
+/// Whether a question may be answered there: the reply subject is a stranger's text, the rights of who answers are not
+/// the stranger's.
+pub(crate) fn is_for_answers(reply: &str) -> bool {
+    reply.starts_with("_INBOX.") || reply.starts_with(OTHER_ACCOUNT)
+}
+
+/// The answers to questions from other accounts.
+pub(crate) fn answers_to_other_accounts() -> String {
+    format!("{OTHER_ACCOUNT}>")
+}
+
 /// Subjects of the server's own JetStream API.
 pub(crate) mod api {
     pub(crate) fn stream_info(stream: &str) -> String {
@@ -307,6 +361,10 @@ pub(crate) mod api {
 
     pub(crate) fn consumer_info(stream: &str, consumer: &str) -> String {
         format!("$JS.API.CONSUMER.INFO.{stream}.{consumer}")
+    }
+
+    pub(crate) fn consumer_names(stream: &str) -> String {
+        format!("$JS.API.CONSUMER.NAMES.{stream}")
     }
 
     pub(crate) fn consumer_create(stream: &str, consumer: &str, filter: &str) -> String {

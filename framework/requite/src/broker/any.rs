@@ -46,6 +46,13 @@ impl Broker for AnyBroker {
         }
     }
 
+    async fn ask(&self, message: Outgoing, within: Duration) -> Result<Answer, SendError> {
+        match self {
+            Self::JetStream(it) => it.ask(message, within).await,
+            Self::Simulated(it) => it.ask(message, within).await,
+        }
+    }
+
     async fn subscribe(&self, subject: String) -> Result<AnySubscription, SendError> {
         match self {
             Self::JetStream(it) => it.subscribe(subject).await.map(AnySubscription::JetStream),

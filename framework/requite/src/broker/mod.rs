@@ -133,6 +133,16 @@ pub(crate) trait Broker: Clone + Send + Sync + 'static {
         within: Duration,
     ) -> impl Future<Output = Result<Answer, SendError>> + Send + use<Self>;
 
+    /// As [`Self::request`], of a worker instead of the server: it must not get to know where the server's answers
+    /// arrive, or it could forge them.
+    fn ask(
+        &self,
+        message: Outgoing,
+        within: Duration,
+    ) -> impl Future<Output = Result<Answer, SendError>> + Send {
+        self.request(message, within)
+    }
+
     /// Hears what is published on `subject` from now on; a publish after this call on the same connection is heard.
     fn subscribe(
         &self,

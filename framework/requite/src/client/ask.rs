@@ -42,7 +42,7 @@ pub(super) async fn ask_workers(broker: &AnyBroker, target: &Target) -> Presence
     let mut workers = false;
     while broker.now() < until {
         let asked = broker.now();
-        match broker.request(control(ping.clone()), ASK_EVERY).await {
+        match broker.ask(control(ping.clone()), ASK_EVERY).await {
             Ok(_) => return Presence::Owner,
             Err(SendError::Closed) => break,
             Err(_) => {}
@@ -54,8 +54,9 @@ pub(super) async fn ask_workers(broker: &AnyBroker, target: &Target) -> Presence
 }
 
 async fn serves(broker: &AnyBroker, target: &Target) -> bool {
-    let subject = target.route.subjects.any_worker(&target.route.caller, &target.route.method);
-    broker.request(control(subject), ASK_EVERY).await.is_ok()
+    let subject =
+        target.route.subjects.any_worker(target.route.caller.as_str(), target.route.method.as_str());
+    broker.ask(control(subject), ASK_EVERY).await.is_ok()
 }
 
 /// Whether any worker serves the method, asked for less than a second.

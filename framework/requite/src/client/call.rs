@@ -303,7 +303,7 @@ async fn make_ready<E>(drive: &mut Drive, require_worker: bool) -> Result<(), Ca
         let method = drive.target.route.method.to_string();
         return Err(CallError::Unavailable(Unavailable::NoWorker { method }));
     }
-    if !drive.is_own() {
+    if !drive.is_heard() {
         let heard = Box::pin(drive.listen()).await;
         heard.map_err(|_| CallError::Unavailable(Unavailable::Closed))?;
     }

@@ -153,9 +153,12 @@ impl Drive {
         }
     }
 
-    /// Subscribes for a call whose id is not this client's own, before anything is published.
+    /// Subscribes, before anything is published: once for all calls under ids of this client's own, else for this call.
     pub(super) async fn listen(&mut self) -> Result<(), SendError> {
         let Self { client, target, .. } = self;
+        if let Address::Own(_) = self.address {
+            return client.hear_own().await;
+        }
         self.listeners = listen::start_keyed(
             &client.broker,
             &client.subjects,
@@ -168,9 +171,9 @@ impl Drive {
         Ok(())
     }
 
-    /// Whether the id is of this client instance, whose inboxes are heard already.
-    pub(super) fn is_own(&self) -> bool {
-        matches!(self.address, Address::Own(_))
+    /// Whether everything that concerns the call is heard already.
+    pub(super) fn is_heard(&self) -> bool {
+        matches!(self.address, Address::Own(_)) && self.client.hears_own()
     }
 
     /// Whether any worker serves the method.

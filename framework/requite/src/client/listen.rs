@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::{sync::broadcast, task::AbortHandle};
+use tokio::{runtime::Handle, sync::broadcast, task::AbortHandle};
 
 use super::mailbox::{Mail, Pending};
 use crate::{
@@ -13,19 +13,30 @@ use crate::{
     wire::{VERSION, header, signal::Signal},
 };
 
-/// Starts to hear everything that concerns ids without keys. The tasks end when they are aborted or the connection is
-/// closed.
-pub(super) async fn start(
+/// Starts to watch the connection. The tasks end when they are aborted or the connection is closed.
+pub(super) fn start(
+    broker: &AnyBroker,
+    subjects: &CallerSubjects,
+    pending: &Arc<Pending>,
+) -> [AbortHandle; 2] {
+    let events = tokio::spawn(turns::own(hear_events(broker.clone(), subjects.clone(), Arc::clone(pending))));
+    let reminders = tokio::spawn(turns::own(Arc::clone(pending).remind()));
+    [events.abort_handle(), reminders.abort_handle()]
+}
+
+/// Starts to hear everything that concerns ids without keys, on the client's own runtime: the one of its first call may
+/// end before it.
+pub(super) async fn start_own(
     broker: &AnyBroker,
     subjects: &CallerSubjects,
     instance: &Instance,
     pending: &Arc<Pending>,
-) -> Result<Vec<AbortHandle>, SendError> {
-    let records = hear(broker, subjects.inboxes(instance), subjects, pending).await?;
-    let signals = hear(broker, subjects.signals(instance), subjects, pending).await?;
-    let events = tokio::spawn(turns::own(hear_events(broker.clone(), subjects.clone(), Arc::clone(pending))));
-    let reminders = tokio::spawn(turns::own(Arc::clone(pending).remind()));
-    Ok(vec![records, signals, events.abort_handle(), reminders.abort_handle()])
+    runtime: &Handle,
+) -> Result<[AbortHandle; 2], SendError> {
+    let records = broker.subscribe(subjects.inboxes(instance)).await?;
+    let signals = broker.subscribe(subjects.signals(instance)).await?;
+    let _runtime = runtime.enter();
+    Ok([hear(records, subjects, pending), hear(signals, subjects, pending)])
 }
 
 /// Starts to hear one keyed call: its inbox and its signals.
@@ -37,19 +48,13 @@ pub(super) async fn start_keyed(
     id: &RequestId,
     pending: &Arc<Pending>,
 ) -> Result<Vec<AbortHandle>, SendError> {
-    Ok(vec![
-        hear(broker, subjects.inbox(service.service(), id), subjects, pending).await?,
-        hear(broker, service.signal(caller.as_str(), id.as_str()), subjects, pending).await?,
-    ])
+    let records = broker.subscribe(subjects.inbox(service.service(), id)).await?;
+    let signals = broker.subscribe(service.signal(caller.as_str(), id.as_str())).await?;
+    Ok(vec![hear(records, subjects, pending), hear(signals, subjects, pending)])
 }
 
-async fn hear(
-    broker: &AnyBroker,
-    subject: String,
-    subjects: &CallerSubjects,
-    pending: &Arc<Pending>,
-) -> Result<AbortHandle, SendError> {
-    let mut messages = broker.subscribe(subject).await?;
+/// Hears until it is aborted. Not async: a call that is given up in between would leave a task behind.
+fn hear(mut messages: impl Subscription, subjects: &CallerSubjects, pending: &Arc<Pending>) -> AbortHandle {
     let (subjects, pending) = (subjects.clone(), Arc::clone(pending));
     let task = turns::spawn(async move {
         let mut heard: usize = 0;
@@ -61,7 +66,7 @@ async fn hear(
             }
         }
     });
-    Ok(task.abort_handle())
+    task.abort_handle()
 }
 
 /// Puts a message into the mailbox of the call it is for. What cannot be read is dropped: both kinds are hints.

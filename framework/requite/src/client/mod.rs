@@ -20,13 +20,14 @@ pub(crate) use config::Config;
 pub use events::CallEvent;
 
 use crate::{
-    broker::{AnyBroker, jetstream},
+    broker::{AnyBroker, SendError, jetstream},
     error::ConnectError,
     name::{Instance, Name, RequestId},
     subject::CallerSubjects,
 };
 use mailbox::Pending;
 use route::Routes;
+use tokio::{runtime::Handle, sync::OnceCell, task::AbortHandle};
 
 /// Calls services. Cloning is cheap; clones share connection and identity.
 ///
@@ -45,14 +46,19 @@ pub(crate) struct Inner {
     next_id: AtomicU64,
     pending: Arc<Pending>,
     routes: Routes,
-    /// Tasks that hear inboxes, signals and events; they end with the client.
-    listeners: Vec<tokio::task::AbortHandle>,
+    /// Tasks that watch the connection; they end with the client.
+    watchers: [AbortHandle; 2],
+    /// Tasks that hear the inboxes and signals of this client's own ids. Not before its first call: a worker makes none,
+    /// and needs no permission for it.
+    listeners: OnceCell<[AbortHandle; 2]>,
+    /// Where those tasks live.
+    runtime: Handle,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        for listener in &self.listeners {
-            listener.abort();
+        for task in self.watchers.iter().chain(self.listeners.get().into_iter().flatten()) {
+            task.abort();
         }
     }
 }
@@ -91,27 +97,25 @@ impl Client {
         ClientBuilder::new()
     }
 
-    pub(crate) async fn over(broker: AnyBroker, config: Arc<Config>) -> Result<Self, ConnectError> {
+    pub(crate) fn over(broker: AnyBroker, config: Arc<Config>) -> Self {
         let subjects = CallerSubjects::new(&config.namespace, &config.caller);
         let instance = Instance::random();
         let pending = Arc::new(Pending::new(instance.clone()));
-        let listeners = listen::start(&broker, &subjects, &instance, &pending).await.map_err(|error| {
-            ConnectError::Unreachable { server: config.settings.shown(), text: error.to_string() }
-        })?;
-        let routes = Routes::default();
-        let next_id = AtomicU64::new(0);
-        Ok(Self {
+        let watchers = listen::start(&broker, &subjects, &pending);
+        Self {
             inner: Arc::new(Inner {
                 broker,
                 config,
                 subjects,
                 instance,
-                next_id,
+                next_id: AtomicU64::new(0),
                 pending,
-                routes,
-                listeners,
+                routes: Routes::default(),
+                watchers,
+                listeners: OnceCell::new(),
+                runtime: Handle::current(),
             }),
-        })
+        }
     }
 
     pub(crate) fn broker(&self) -> &AnyBroker {
@@ -137,6 +141,17 @@ impl Client {
 }
 
 impl Inner {
+    /// Whether what concerns this client's own ids is heard.
+    fn hears_own(&self) -> bool {
+        self.listeners.initialized()
+    }
+
+    async fn hear_own(&self) -> Result<(), SendError> {
+        let Self { broker, subjects, instance, pending, runtime, .. } = self;
+        let start = || listen::start_own(broker, subjects, instance, pending, runtime);
+        self.listeners.get_or_try_init(start).await.map(|_| ())
+    }
+
     fn new_id(&self) -> RequestId {
         RequestId::numbered(&self.instance, self.next_id.fetch_add(1, Ordering::Relaxed))
     }
@@ -151,5 +166,5 @@ async fn connect(config: Config) -> Result<Client, ConnectError> {
     let config = Arc::new(config);
     let name = format!("requite {}", config.caller);
     let connection = jetstream::Connection::connect(Arc::new(config.settings.clone()), &name).await?;
-    Client::over(AnyBroker::JetStream(connection), config).await
+    Ok(Client::over(AnyBroker::JetStream(connection), config))
 }

@@ -29,7 +29,7 @@ use crate::{
     error::{ConnectError, ServeError, SetupError},
     name::{Instance, Name},
     service::{Method, Service, ServiceDefinition},
-    setup::{Plan, Setup, StreamLimits, prepare},
+    setup::{Plan, Prepared, Setup, StreamLimits, prepare},
     subject::ServiceSubjects,
     turns,
 };
@@ -149,6 +149,36 @@ impl Server {
         }
     }
 
+    /// Sets up and serves nothing: a deployment's step before the workers, which start with [`Setup::Verify`] then and
+    /// need no more than [`Permissions::worker`](crate::Permissions::worker). This needs
+    /// [`Permissions::setup`](crate::Permissions::setup).
+    ///
+    /// # Errors
+    ///
+    /// If a service cannot be set up.
+    pub async fn prepare(self) -> Result<(), SetupError> {
+        for definition in &self.services {
+            self.prepared(definition).await?;
+        }
+        Ok(())
+    }
+
+    /// The streams and consumers of one service, created or verified.
+    async fn prepared(
+        &self,
+        definition: &ServiceDefinition,
+    ) -> Result<(ServiceSubjects, Prepared), SetupError> {
+        let service: Name = definition.name.parse()?;
+        let subjects = ServiceSubjects::new(&self.config.namespace, &service);
+        let options: Vec<Method> = definition.methods.iter().map(|(method, _)| *method).collect();
+        let about = format!("{} {}. {}", definition.name, definition.version, definition.description);
+        let mut limits = self.limits;
+        limits.replicas = self.replicas.unwrap_or(limits.replicas);
+        let plan = Plan { subjects: &subjects, about, methods: &options, limits, setup: self.setup };
+        let prepared = prepare(&self.broker, &plan).await?;
+        Ok((subjects, prepared))
+    }
+
     /// Sets up, binds and starts to serve in the background.
     ///
     /// # Errors
@@ -158,15 +188,8 @@ impl Server {
         let worker = Instance::random();
         let counters = Arc::new(Counters::default());
         let mut methods = Vec::new();
-        let mut limits = self.limits;
-        limits.replicas = self.replicas.unwrap_or(limits.replicas);
-        for definition in self.services {
-            let service: Name = definition.name.parse().map_err(SetupError::from)?;
-            let subjects = ServiceSubjects::new(&self.config.namespace, &service);
-            let options: Vec<Method> = definition.methods.iter().map(|(method, _)| *method).collect();
-            let about = format!("{} {}. {}", definition.name, definition.version, definition.description);
-            let plan = Plan { subjects: &subjects, about, methods: &options, limits, setup: self.setup };
-            let prepared = prepare(&self.broker, &plan).await?;
+        for definition in &self.services {
+            let (subjects, prepared) = self.prepared(definition).await?;
             let record_put_prefix = subjects.record_put_prefix(&prepared.secret);
             rights::check(&self.broker, &subjects, &record_put_prefix).await?;
             let runtime = Arc::new(ServiceRuntime {
@@ -180,10 +203,10 @@ impl Server {
                 worker: worker.clone(),
                 counters: Arc::clone(&counters),
             });
-            for (options, handler) in definition.methods {
-                let stream = &runtime.request_stream;
-                let proof = barrier::choose(&self.broker, stream, &options, limits.replicas).await?;
-                methods.push(Arc::new(MethodRuntime::new(Arc::clone(&runtime), options, handler, proof)));
+            for (options, handler) in &definition.methods {
+                let (stream, handler) = (&runtime.request_stream, handler.clone());
+                let proof = barrier::choose(&self.broker, stream, options, runtime.replicas).await?;
+                methods.push(Arc::new(MethodRuntime::new(Arc::clone(&runtime), *options, handler, proof)));
             }
         }
         let keeper = Keeper::start(&self.broker, methods.clone(), worker.as_str()).await?;

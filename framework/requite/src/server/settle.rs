@@ -273,7 +273,7 @@ async fn ask_owner(held: &Held, worker: &str, attempt_id: AttemptId, via: &AnyBr
     while held.now() < until && !held.is_over() {
         let mut message = Outgoing::new(held.method.service.subjects.mine(worker), question.clone());
         message.headers = Headers::default().with(header::VERSION, VERSION);
-        match via.request(message, ASK_EVERY).await {
+        match via.ask(message, ASK_EVERY).await {
             Ok(answer) if *answer.payload == *MINE => return Owner::Mine,
             Ok(_) => return Owner::Gone,
             Err(SendError::TimedOut) => {}

@@ -31,8 +31,7 @@ impl Callers {
         let mut clients = Vec::new();
         for (number, caller) in names.iter().enumerate() {
             let connection = simulation.connect(&name(number)).expect("the server runs at first");
-            let client = Client::over(AnyBroker::Simulated(connection), config(caller)).await;
-            clients.push(client.expect("a simulated connection takes subscriptions"));
+            clients.push(Client::over(AnyBroker::Simulated(connection), config(caller)));
         }
         Self { clients, history: history.clone() }
     }

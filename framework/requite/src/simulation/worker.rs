@@ -162,7 +162,7 @@ impl Process {
 
 async fn serve(ground: &Ground, life: &Life, plan: &Plan, drain: Duration) -> Option<RunningServer> {
     let connection = ground.simulation.connect(&life.name).ok()?;
-    let client = Client::over(AnyBroker::Simulated(connection), config("worker")).await.ok()?;
+    let client = Client::over(AnyBroker::Simulated(connection), config("worker"));
     let mut service = ServiceDefinition::new(SERVICE, "1", "");
     for method in &plan.methods {
         let (life, name) = (life.clone(), method.name);

@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use tokio::{sync::broadcast, task::AbortHandle};
 
 use super::{Answer, Broker, Event, Message, Outgoing, SendError, ServerFacts, Subscription};
-use crate::{ConnectError, protocol::time::Moment};
+use crate::{ConnectError, protocol::time::Moment, subject::answers_of_workers};
 
 pub(crate) mod clock;
 pub(crate) mod headers;
@@ -158,12 +158,18 @@ impl Broker for Connection {
                 Box::pin(async move { inner.outbox.room().await }).await;
             }
             // By reference: what is awaited by value is held a second time.
-            let answer = (&mut pending).await.ok_or(SendError::TimedOut)?;
-            if answer.status == Some(StatusCode::NO_RESPONDERS.as_u16()) && answer.payload.is_empty() {
-                return Err(SendError::NoResponders);
-            }
-            Ok(answer)
+            responded((&mut pending).await.ok_or(SendError::TimedOut)?)
         }
+    }
+
+    /// Asked seldom, so that each question has an inbox of its own.
+    async fn ask(&self, mut message: Outgoing, within: Duration) -> Result<Answer, SendError> {
+        let inbox = answers_of_workers(&self.new_inbox());
+        let mut answers = self.0.client.subscribe(inbox.clone()).await.map_err(|_| SendError::Closed)?;
+        message.reply = Some(inbox);
+        self.publish(message).await?;
+        let answered = tokio::time::timeout(within, answers.next()).await.map_err(|_| SendError::TimedOut)?;
+        responded(replies::answer(answered.ok_or(SendError::Closed)?))
     }
 
     async fn subscribe(&self, subject: String) -> Result<Inbox, SendError> {
@@ -224,6 +230,14 @@ fn from_nats(message: async_nats::Message) -> Message {
         description: message.description,
         payload: message.payload,
     }
+}
+
+/// The answer, unless it is the server's word that nobody answers.
+fn responded(answer: Answer) -> Result<Answer, SendError> {
+    if answer.status == Some(StatusCode::NO_RESPONDERS.as_u16()) && answer.payload.is_empty() {
+        return Err(SendError::NoResponders);
+    }
+    Ok(answer)
 }
 
 /// A status of the server; that of a plain message is none.

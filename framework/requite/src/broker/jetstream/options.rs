@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use async_nats::ConnectOptions;
 
-use crate::ConnectError;
+use crate::{ConnectError, subject::inboxes_of};
 
 /// The server answers pings; two missed ones close the connection.
 const PING: Duration = Duration::from_secs(5);
@@ -80,7 +80,7 @@ impl Settings {
             .ping_interval(PING)
             .connection_timeout(CONNECT_TIMEOUT)
             .request_timeout(None)
-            .custom_inbox_prefix(format!("_INBOX.{}", self.inbox_owner))
+            .custom_inbox_prefix(inboxes_of(&self.inbox_owner))
             .reconnect_delay_callback(reconnect_delay);
         if let Some(file) = &self.credentials_file {
             options = options.credentials_file(file).await.map_err(|error| ConnectError::InvalidSetting {

@@ -161,7 +161,7 @@ async fn hear(replies: Weak<Replies>, mut answers: Subscriber) {
 }
 
 /// What of a message is kept until somebody looks at it: as little as can be, because many wait at once.
-fn answer(message: async_nats::Message) -> Answer {
+pub(super) fn answer(message: async_nats::Message) -> Answer {
     Answer {
         status: status(message.status),
         description: message.description.unwrap_or_default(),

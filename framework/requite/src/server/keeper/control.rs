@@ -10,6 +10,7 @@ use super::rounds::Rounds;
 use crate::{
     broker::{AnyBroker, Broker, Headers, Message, Outgoing, Subscription},
     server::method::MethodRuntime,
+    subject::is_for_answers,
     turns,
     wire::{
         VERSION,
@@ -97,8 +98,7 @@ impl Question {
             }
             Self::Any(message) => (message, MINE),
         };
-        // Replies go to inboxes only: the reply subject is a stranger's text, our rights are ours.
-        let Some(reply) = message.reply.filter(|reply| reply.starts_with("_INBOX.")) else {
+        let Some(reply) = message.reply.filter(|reply| is_for_answers(reply)) else {
             return;
         };
         let mut answer = Outgoing::new(reply.to_string(), Bytes::from_static(body));
