@@ -1,10 +1,10 @@
-//! The permissions of the protocol's document, one user for set-up, worker and callers each: everything that is meant
-//! works, and nobody can speak in another's name.
+//! What callers meet under the permissions that are printed for them: everything that is meant works, and nobody can
+//! speak in another's name. All roles and attacks, on all servers, are in `tests/security/`.
 
 use std::time::Duration;
 
 use requite::{
-    CallError, Client, Setup, Why,
+    CallError, Client, Name, Permissions, Setup, Why,
     async_nats::{self, Event, HeaderMap, ServerError},
     prelude::*,
 };
@@ -13,30 +13,22 @@ use tokio::sync::mpsc;
 
 use super::fixture::{Clerk, ClerkClient, SOON, Stamped, until, within};
 
-/// Allow-lists, as `framework/PROTOCOL.md` gives them. The secret in the subject of records is not known before
-/// set-up, hence the wildcard in its place.
-const USERS: &str = r#"authorization { users: [
-  { user: "setup", password: "x" }
-  { user: "office", password: "x", permissions: {
-      publish: [
-        "$JS.API.CONSUMER.MSG.NEXT.rq_REQ_clerk.>", "$JS.API.CONSUMER.INFO.rq_REQ_clerk.>"
-        "$JS.API.STREAM.INFO.rq_REQ_clerk", "$JS.API.STREAM.INFO.rq_OUT_clerk", "$JS.API.STREAM.INFO.rq_DEAD_clerk"
-        "$JS.API.STREAM.MSG.GET.rq_OUT_clerk", "$JS.API.STREAM.MSG.GET.rq_REQ_clerk"
-        "$JS.ACK.rq_REQ_clerk.>", "$JS.ACK.*.*.rq_REQ_clerk.>"
-        "rq.put.*.*.clerk.>", "rq.sig.clerk.>", "rq.dead.clerk.>", "rq.ctl.clerk.>"
-      ]
-      subscribe: ["_INBOX.office.>", "rq.ctl.clerk.>"]
-      allow_responses: true
-  } }
-  { user: "shop", password: "x", permissions: {
-      publish: ["rq.req.*.*.shop.>", "rq.ctl.*.shop.>", "$JS.API.DIRECT.GET.*.rq.out.*.shop.>", "$JS.API.STREAM.NAMES"]
-      subscribe: ["_INBOX.shop.>", "rq.in.shop.>", "rq.sig.*.shop.>"]
-  } }
-  { user: "mallory", password: "x", permissions: {
-      publish: ["rq.req.*.*.mallory.>", "rq.ctl.*.mallory.>", "$JS.API.DIRECT.GET.*.rq.out.*.mallory.>", "$JS.API.STREAM.NAMES"]
-      subscribe: ["_INBOX.mallory.>", "rq.in.mallory.>", "rq.sig.*.mallory.>"]
-  } }
-] }"#;
+/// A user for each role, in one account.
+fn users() -> String {
+    let name = |text: &str| text.parse::<Name>().unwrap();
+    let (rq, clerk) = (name("rq"), name("clerk"));
+    let user = |user: &str, of: fn(&Name, &Name, &Name) -> Permissions| {
+        format!(r#"{{ user: {user}, password: x, permissions: {} }}"#, of(&rq, &clerk, &name(user)))
+    };
+    let users = [
+        user("setup", Permissions::setup),
+        user("office", Permissions::worker),
+        user("shop", Permissions::caller),
+        user("mallory", Permissions::caller),
+        "{ user: root, password: x }".into(),
+    ];
+    format!("authorization {{ users: [{}] }}", users.join(", "))
+}
 
 /// Set up by one user, served by another.
 struct Guarded {
@@ -47,10 +39,10 @@ struct Guarded {
 
 impl Guarded {
     async fn new() -> Self {
-        let nats = NatsServer::builder().config(USERS).credentials("setup", "x").start().await.unwrap();
+        let nats = NatsServer::builder().config(users()).credentials("root", "x").start().await.unwrap();
         let clerk = Clerk::new();
         let setup = Server::new(&connect(&nats, "setup").await).serve(clerk.clone());
-        setup.start().await.unwrap().shutdown().await;
+        setup.prepare().await.unwrap();
         let office = Server::new(&connect(&nats, "office").await).serve(clerk.clone());
         let worker = office.setup(Setup::Verify).start().await.unwrap();
         Self { nats, clerk, worker }
