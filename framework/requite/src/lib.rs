@@ -92,6 +92,8 @@ mod setup;
 mod error;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod planted;
 #[cfg(test)]
 mod simulation;

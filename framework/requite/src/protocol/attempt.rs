@@ -14,10 +14,13 @@ pub(crate) use vocabulary::{
     Action, Delivery, Ending, Event, Outcome, Owner, Seen, Terms, What, Write, Written,
 };
 
+#[cfg(test)]
+use crate::planted::{Bug, is_planted};
+
 /// Between two looks at a record that could not be read, or a write that could not be made.
 const RETRY: Duration = Duration::from_millis(250);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum State {
     New,
     /// Reading the record before the start.
@@ -43,7 +46,7 @@ fn claims_first(terms: Terms) -> bool {
 }
 
 /// One delivery on its way through a worker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Attempt {
     id: AttemptId,
     delivery: Delivery,
@@ -132,6 +135,8 @@ impl Attempt {
     pub(crate) fn is_first(&self) -> bool {
         let Delivery { count, resend, fresh, above_bound, .. } = self.delivery;
         let Terms { once, fenced, always_claim, .. } = self.terms;
+        #[cfg(test)]
+        let count = if is_planted(Bug::NoClaimOnRedelivery) { 1 } else { count };
         count == 1 && fresh && above_bound && !(resend || once || fenced || always_claim)
     }
 

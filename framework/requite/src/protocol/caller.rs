@@ -19,7 +19,7 @@ const LAST_READ: Duration = Duration::from_millis(600);
 /// Between two reads that failed; doubles up to [`Limits::read_after`].
 const READ_DELAY: Duration = Duration::from_millis(250);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Phase {
     /// Not known to be stored.
     Accepting,
@@ -30,7 +30,7 @@ enum Phase {
 }
 
 /// What is under way. It is bounded in time and comes back by itself, unless something else takes its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum UnderWay {
     Nothing,
     Publish,
@@ -40,7 +40,7 @@ enum UnderWay {
 }
 
 /// Why the workers are asked, or the record is read a last time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Lapse {
     Start,
     Silence,
@@ -48,7 +48,7 @@ enum Lapse {
 }
 
 /// One call on its way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Caller {
     limits: Limits,
     hash: Option<PayloadHash>,

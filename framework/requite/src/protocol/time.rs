@@ -79,7 +79,7 @@ pub(crate) const ASK_OWNER: Duration = Duration::from_secs(2);
 pub(crate) const FRESH: Duration = Duration::from_secs(2);
 
 /// Every time that follows from a lease, the same for both brokers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct LeaseTimes {
     pub(crate) lease: Duration,
     pub(crate) margin: Duration,

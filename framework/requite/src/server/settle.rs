@@ -57,7 +57,13 @@ pub(crate) async fn drive(held: &Held, mut action: Action, keeper: &Keeper, via:
             Action::None => return Next::Rest,
             Action::Start => return Next::Start,
             Action::Read(after) => Event::Read(Box::pin(read_record(held, after, via)).await),
-            Action::Write(write) => Event::Written(write_record(held, write, via).await),
+            Action::Write(write) => {
+                #[cfg(test)]
+                if matches!(write.what, What::Outcome(_)) && is_planted(Bug::AckFirst) {
+                    ack(held, false, via).await;
+                }
+                Event::Written(write_record(held, write, via).await)
+            }
             Action::Ask { worker, attempt_id } => {
                 Event::Owner(Box::pin(ask_owner(held, &worker, attempt_id, via)).await)
             }

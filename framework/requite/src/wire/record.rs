@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::PayloadHash;
 
 /// What a record says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
     /// A worker runs the request, or is about to.

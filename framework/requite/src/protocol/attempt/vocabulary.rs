@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// What is known of a delivery before any record is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Delivery {
     /// The consumer's delivery count.
     pub(crate) count: u64,
@@ -26,7 +26,7 @@ pub(crate) struct Delivery {
 }
 
 /// What the handler asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Terms {
     /// Never start again what may have begun.
     pub(crate) once: bool,
@@ -42,7 +42,7 @@ pub(crate) struct Terms {
 }
 
 /// A record as the attempt needs it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Seen {
     pub(crate) sequence: u64,
     pub(crate) kind: Kind,
@@ -76,7 +76,7 @@ impl Seen {
 }
 
 /// How the handler's part ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Ending {
     /// A value.
     Value,
@@ -162,7 +162,7 @@ pub(crate) enum Action {
 }
 
 /// A write of the record by compare-and-set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Write {
     pub(crate) what: What,
     /// The sequence that must be the last on the record's subject; 0 for none.
@@ -172,7 +172,7 @@ pub(crate) struct Write {
 }
 
 /// What a write says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum What {
     Claim,
     Released { delay: Duration, spent: u32 },
@@ -180,7 +180,7 @@ pub(crate) enum What {
 }
 
 /// Which outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Outcome {
     /// The handler's value.
     Value,

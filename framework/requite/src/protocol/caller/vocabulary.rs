@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The limits of a call; a moment is absolute, a duration counts from the last sign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Limits {
     /// Until when acceptance may stay in doubt.
     pub(crate) accept_by: Moment,
@@ -114,7 +114,7 @@ pub(crate) enum Action {
 }
 
 /// How a call ends for its caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Verdict {
     /// The last record that was seen is the outcome.
     Outcome,

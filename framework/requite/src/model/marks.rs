@@ -1,0 +1,71 @@
+//! What has to have happened in some state of some setting, so that "nothing was broken" means something.
+
+use stateright::Property;
+
+use super::Protocol;
+
+macro_rules! marks {
+    ($($(#[doc = $doc:literal])* $mark:ident),+ $(,)?) => {
+        /// Something that happens in some runs.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Mark {
+            $($(#[doc = $doc])* $mark),+
+        }
+
+        impl Mark {
+            pub(super) const NAMES: &[&str] = &[$(stringify!($mark)),+];
+        }
+
+        /// Each mark as something that is sometimes reached.
+        pub(super) fn properties() -> Vec<Property<Protocol>> {
+            vec![$(Property::sometimes(stringify!($mark), |protocol, _| protocol.is_marked(Mark::$mark))),+]
+        }
+    };
+}
+
+marks! {
+    Redelivery,
+    /// A server that was killed gave away again, as new, what a worker has in hand.
+    Forgotten,
+    /// An ack or NAK arrived for what had been given to somebody else since.
+    StaleAck,
+    StaleNak,
+    /// A write that nobody had waited for any more was stored after all.
+    LateWrite,
+    /// A write was refused, because another record was there.
+    WriteRefused,
+    /// A claim replaced another attempt's claim.
+    TakeOver,
+    /// A newcomer asked the owner of a claim, which has it still.
+    OwnerAnswered,
+    /// A worker lost its lease.
+    LostLease,
+    /// A result was dropped, because the lease was lost before it was stored.
+    ResultDropped,
+    HandOver,
+    Retry,
+    /// What is handed out again had its outcome already.
+    KnownOutcome,
+    /// A write in doubt turned out to be stored.
+    DoubtWasStored,
+    /// A write in doubt turned out not to be, and was made again.
+    DoubtWasNot,
+    DeadLetter,
+    Exhausted,
+    Interrupted,
+    Expired,
+    Rejected,
+    /// A copy was refused, because one is in the queue.
+    Exists,
+    /// A copy was dropped, because its message id is known.
+    Duplicate,
+    /// A copy was stored although the outcome was.
+    StoredAgain,
+    /// A copy that was overtaken by a later one was stored.
+    Overtaken,
+    /// A call that began after the outcome was stored was given it.
+    Reattach,
+    Unavailable,
+    Unknown,
+    IdReused,
+}
