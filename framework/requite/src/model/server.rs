@@ -143,7 +143,9 @@ impl World {
                 protocol.mark(if record.waits { Mark::Retry } else { Mark::HandOver });
                 let it = &mut self.requests[request];
                 it.excused = true;
-                it.retries += u8::from(record.waits);
+                // A release in doubt may be written twice.
+                let again = before.is_some_and(|it| it.kind == Kind::Released && it.by == record.by);
+                it.retries += u8::from(record.waits && !again);
                 if u32::from(it.retries) >= protocol.setting.terms.attempts {
                     self.breaks(Promise::AttemptsAreCounted);
                 }

@@ -16,6 +16,9 @@ pub(crate) use vocabulary::{
     Action, Delivery, Ending, Event, Outcome, Owner, Seen, Terms, What, Write, Written,
 };
 
+#[cfg(test)]
+use crate::planted::{Bug, is_planted};
+
 /// Between two looks at a record that could not be read, or a write that could not be made.
 const RETRY: Duration = Duration::from_millis(250);
 

@@ -22,6 +22,9 @@ use crate::{
     wire::{VERSION, header, record::Kind},
 };
 
+#[cfg(test)]
+use crate::planted::{Bug, is_planted};
+
 /// What all methods of one service share.
 #[derive(Debug)]
 pub(crate) struct ServiceRuntime {
