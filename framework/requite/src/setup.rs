@@ -156,20 +156,18 @@ fn as_limit(bytes: u64) -> i64 {
 
 pub(crate) fn requests(plan: &Plan<'_>) -> StreamConfig {
     let subjects = plan.methods.iter().map(|method| plan.subjects.requests(method.name)).collect();
-    let base = base(plan.subjects.request_stream(), subjects, &plan.limits);
-    #[cfg(test)]
-    if is_planted(Bug::DiscardOld) {
-        let (retention, max_msgs) = ("workqueue".into(), as_limit(plan.limits.queued_requests));
-        return StreamConfig { retention, discard: "old".into(), max_msgs, ..base };
-    }
     let config = StreamConfig {
         retention: "workqueue".into(),
         description: plan.about.clone(),
         discard_new_per_subject: true,
         max_msgs: as_limit(plan.limits.queued_requests),
         max_bytes: as_limit(plan.limits.queued_bytes),
-        ..base
+        ..base(plan.subjects.request_stream(), subjects, &plan.limits)
     };
+    #[cfg(test)]
+    if is_planted(Bug::DiscardOld) {
+        return StreamConfig { discard: "old".into(), discard_new_per_subject: false, ..config };
+    }
     #[cfg(test)]
     if is_planted(Bug::MessageIdAlone) {
         return StreamConfig { discard_new_per_subject: false, max_msgs_per_subject: -1, ..config };

@@ -6,8 +6,6 @@
 use std::time::Duration;
 
 use super::time::{LeaseTimes, Moment};
-#[cfg(test)]
-use crate::planted::{Bug, is_planted};
 use crate::wire::record::{AttemptId, Kind, Reason};
 
 mod vocabulary;

@@ -11,8 +11,6 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{barrier::Barrier, stats::Counters};
-#[cfg(test)]
-use crate::planted::{Bug, is_planted};
 use crate::{
     broker::{AnyBroker, Headers},
     name::Instance,

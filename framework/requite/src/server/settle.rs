@@ -54,15 +54,15 @@ pub(crate) async fn drive(held: &Held, mut action: Action, keeper: &Keeper, via:
     loop {
         let event = match action {
             Action::None => return Next::Rest,
-            Action::Start => return Next::Start,
-            Action::Read(after) => Event::Read(Box::pin(read_record(held, after, via)).await),
-            Action::Write(write) => {
+            Action::Start => {
                 #[cfg(test)]
-                if matches!(write.what, What::Outcome(_)) && is_planted(Bug::AckFirst) {
+                if is_planted(Bug::AckFirst) {
                     ack(held, false, via).await;
                 }
-                Event::Written(write_record(held, write, via).await)
+                return Next::Start;
             }
+            Action::Read(after) => Event::Read(Box::pin(read_record(held, after, via)).await),
+            Action::Write(write) => Event::Written(write_record(held, write, via).await),
             Action::Ask { worker, attempt_id } => {
                 Event::Owner(Box::pin(ask_owner(held, &worker, attempt_id, via)).await)
             }
