@@ -9,6 +9,7 @@
 //! | `checker` | the promises, held against both |
 //! | `faults` | one fault in one step, as a table |
 //! | `soak`, `random` | random faults under random load |
+//! | `proof` | every checker at its full size, in one table |
 
 pub mod caller;
 pub mod checker;
@@ -18,6 +19,7 @@ pub mod hash;
 pub mod ledger;
 pub mod mill;
 pub mod process;
+pub mod proof;
 pub mod random;
 pub mod role;
 pub mod soak;

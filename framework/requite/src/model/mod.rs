@@ -59,6 +59,7 @@ use crate::{
     server::method::record_headers,
     service::Method,
     setup::{self, Plan, Setup, StreamLimits},
+    simulation::PROCESSORS,
     subject::ServiceSubjects,
     wire::{header, record::Kind},
 };
@@ -222,6 +223,7 @@ fn wanted() -> u64 {
 
 #[test]
 fn the_promises_hold_in_every_state() {
+    let _alone = PROCESSORS.blocking_lock();
     let wanted = wanted();
     let mut explored: Vec<Explored> = Vec::new();
     let all = settings();

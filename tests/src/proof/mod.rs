@@ -1,0 +1,4 @@
+//! Everything that is proved, by one command and in one table.
+
+pub mod parts;
+pub mod play;
