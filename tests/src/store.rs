@@ -198,7 +198,7 @@ impl Store {
 /// When there is no answer, or it is an error.
 pub async fn ask(nats: &Client, subject: &str, question: Value) -> anyhow::Result<Value> {
     let body = if question.is_null() { String::new() } else { question.to_string() };
-    // The client's own limit begins when the question is on its way, which takes a connection.
+    // A connection of Requite has no limit of its own, and servers that elect a leader say nothing.
     let asked = timeout(ANSWER, nats.request(subject.to_owned(), body.into())).await;
     let answer = asked.with_context(|| subject.to_owned())?.with_context(|| subject.to_owned())?;
     let answer: Value = serde_json::from_slice(&answer.payload)?;

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use requite::{Client, RunningServer, Server, Service, StreamLimits, async_nats};
 use serde_json::Value;
@@ -24,6 +25,9 @@ use tests::{
 
 /// Nothing that a test waits for takes this long, unless it never comes.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long an answer of the server may take.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// What a call of a mill comes to.
 pub(super) type Answer = Result<Flour, requite::CallError<MillError>>;
@@ -105,10 +109,17 @@ impl Site {
         Process::start(Path::new(env!("CARGO_BIN_EXE_mill-process")), &role, Stdio::inherit()).unwrap()
     }
 
-    /// What the server says to a request of its API, errors included.
+    /// What the server says to a request of its API, errors included. Servers that elect a leader say nothing, and this
+    /// connection waits for ever: so it is asked again.
     pub(super) async fn ask(&self, subject: &str, body: impl ToString) -> Value {
-        let answer = self.nats.request(subject.to_owned(), body.to_string().into()).await.unwrap();
-        serde_json::from_slice(&answer.payload).unwrap()
+        let (body, deadline) = (Bytes::from(body.to_string()), Instant::now() + PATIENCE);
+        loop {
+            let asked = self.nats.request(subject.to_owned(), body.clone());
+            match tokio::time::timeout(ANSWER, asked).await {
+                Ok(answer) => return serde_json::from_slice(&answer.unwrap().payload).unwrap(),
+                Err(_) => assert!(Instant::now() < deadline, "no answer: {subject}"),
+            }
+        }
     }
 
     /// What a subscription of this connection has heard by now, and did not tell before.
