@@ -9,7 +9,7 @@ use super::{PROCESSORS, run};
 use crate::planted::{Bug, plant};
 
 /// How many seeds may be needed to notice a bug.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 300;
 
 /// The promises that a bug broke in the first seed that showed it.
 struct Found {
