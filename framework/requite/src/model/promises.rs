@@ -4,7 +4,7 @@ use stateright::Property;
 
 use super::{
     Protocol,
-    world::{Party, Step, World},
+    world::{Party, Request, Step, World},
 };
 use crate::protocol::attempt::Ending;
 
@@ -68,7 +68,7 @@ const MANY: usize = 200;
 impl World {
     /// Not only what a caller knows to be accepted: whatever was stored.
     fn keeps_what_was_accepted(&self) -> bool {
-        let is_kept = |(request, it): (usize, &super::world::Request)| {
+        let is_kept = |(request, it): (usize, &Request)| {
             let taken = it.accepted || it.copies > 0;
             !taken || !it.queue.is_empty() || self.outcome(request).is_some()
         };

@@ -156,17 +156,14 @@ impl World {
         let busy = hand.todo != Todo::Nothing && !matches!(hand.todo, Todo::Wait { .. });
         let two = busy && !hand.attempt.is_over();
         hand.todo = todo;
-        let (request, message, by) = (hand.request, hand.message, hand.by);
+        let (request, by) = (hand.request, hand.by);
         if two {
             self.breaks(Promise::OneThingAtATime);
         }
-        if let Todo::Write(Write { what: What::Outcome(outcome), .. }) = todo {
-            if is_planted(Bug::AckFirst) {
-                self.ack(request, message);
-            }
-            if is_planted(Bug::ComputedAnswer) {
-                self.requests[request].computed = Some(Answer { by, outcome });
-            }
+        if let Todo::Write(Write { what: What::Outcome(outcome), .. }) = todo
+            && is_planted(Bug::ComputedAnswer)
+        {
+            self.requests[request].computed = Some(Answer { by, outcome });
         }
     }
 
@@ -175,7 +172,7 @@ impl World {
         let hand = &mut self.hands[at];
         hand.handler = true;
         hand.began = !setting.undecodable();
-        let Hand { request, by, payload, late, ref attempt, .. } = *hand;
+        let Hand { request, message, by, payload, late, ref attempt, .. } = *hand;
         let (fence, spent) = (attempt.fence(), attempt.spent());
         let it = &self.requests[request];
         let together = self.hands_of(request).any(|it| it.by != by && it.handler && !it.late);
@@ -198,6 +195,9 @@ impl World {
             it.runs = (it.runs + 1).min(2);
             it.ran_payloads |= 1 << payload;
             it.excused = late;
+        }
+        if is_planted(Bug::AckFirst) {
+            self.ack(request, message);
         }
     }
 
