@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::port::ReservedPort;
 use crate::server::{Ready, Target, Wanted, blocking};
-use crate::{NatsServer, ServerBuilder, ServerError, random};
+use crate::{NatsServer, Proxy, ServerBuilder, ServerError, random};
 
 /// A JetStream cluster on loopback: dropping it kills the servers and removes their stores.
 ///
@@ -27,7 +27,23 @@ pub struct NatsCluster {
     nodes: Vec<NatsServer>,
     // Held for the life of the cluster; the nodes hold their other ports.
     _routes: Vec<ReservedPort>,
+    /// What the routes pass through, if they can be cut.
+    links: Vec<Link>,
     patience: Duration,
+}
+
+/// The way on which one node reaches another.
+#[derive(Debug)]
+struct Link {
+    from: usize,
+    to: usize,
+    proxy: Proxy,
+}
+
+impl Link {
+    fn ends_at(&self, node: usize) -> bool {
+        self.from == node || self.to == node
+    }
 }
 
 /// What a [`NatsCluster`] is started with.
@@ -35,6 +51,7 @@ pub struct NatsCluster {
 #[must_use = "a builder starts nothing until `start`"]
 pub struct ClusterBuilder {
     node: ServerBuilder,
+    severable: bool,
 }
 
 impl ClusterBuilder {
@@ -62,37 +79,65 @@ impl ClusterBuilder {
         self
     }
 
+    /// Lets every route pass through a [`Proxy`], so that a node can be [cut off](NatsCluster::cut) from the others and
+    /// not from its clients.
+    pub fn severable(mut self) -> Self {
+        self.severable = true;
+        self
+    }
+
     /// Starts that many servers and waits until they have a leader and all follow it.
     ///
     /// # Errors
     ///
     /// When there is no executable, a server ends, or the cluster does not get ready in time.
     pub async fn start(self, size: usize) -> Result<NatsCluster, ServerError> {
-        let mut cluster = blocking(move || self.launch(size)).await?;
+        let routes = (0..size).map(|_| ReservedPort::reserve()).collect::<Result<Vec<_>, _>>();
+        let routes = routes.map_err(ServerError::io("reserve a port"))?;
+        let links = if self.severable { links(&routes).await? } else { Vec::new() };
+        let mut cluster = blocking(move || self.launch(routes, links)).await?;
         cluster.wait_ready().await?;
         Ok(cluster)
     }
 
-    fn launch(&self, size: usize) -> Result<NatsCluster, ServerError> {
+    fn launch(&self, routes: Vec<ReservedPort>, links: Vec<Link>) -> Result<NatsCluster, ServerError> {
         let binary = self.node.wanted.find()?;
         let (prefix, password) = (random::suffix(), random::suffix());
         let name = format!("requite-test-{prefix}");
-        let routes = (0..size).map(|_| ReservedPort::reserve()).collect::<Result<Vec<_>, _>>();
-        let routes = routes.map_err(ServerError::io("reserve a port"))?;
-        let urls: Vec<String> =
-            routes.iter().map(|route| format!("\"nats://route:{password}@{}\"", route.address())).collect();
+        let address = |from: usize, to: usize| {
+            let link = links.iter().find(|link| (link.from, link.to) == (from, to));
+            link.map_or(routes[to].port(), |link| link.proxy.port())
+        };
         let nodes = routes.iter().enumerate().map(|(index, route)| {
+            // Through proxies the nodes must not tell each other of the direct ways, and no node finds itself.
+            let others = (0..routes.len()).filter(|other| links.is_empty() || *other != index);
+            let urls = others
+                .map(|other| format!("\"nats://route:{password}@127.0.0.1:{}\"", address(index, other)))
+                .collect::<Vec<_>>();
             let cluster = format!(
-                "cluster {{\n  name: \"{name}\"\n  listen: \"{}\"\n  \
+                "cluster {{\n  name: \"{name}\"\n  listen: \"{}\"\n  no_advertise: {}\n  \
                  authorization {{ user: route, password: \"{password}\" }}\n  routes: [{}]\n}}",
                 route.address(),
+                !links.is_empty(),
                 urls.join(", "),
             );
             self.node.launch(binary.clone(), format!("n{index}-{prefix}"), Ready::Answers, &cluster)
         });
         let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
-        Ok(NatsCluster { name, nodes, _routes: routes, patience: self.node.patience })
+        Ok(NatsCluster { name, nodes, _routes: routes, links, patience: self.node.patience })
     }
+}
+
+/// A proxy before every node for each of the others.
+async fn links(routes: &[ReservedPort]) -> Result<Vec<Link>, ServerError> {
+    let mut links = Vec::new();
+    for (to, route) in routes.iter().enumerate() {
+        for from in (0..routes.len()).filter(|from| *from != to) {
+            let proxy = Proxy::start(route.address()).await.map_err(ServerError::io("reserve a port"))?;
+            links.push(Link { from, to, proxy });
+        }
+    }
+    Ok(links)
 }
 
 impl NatsCluster {
@@ -150,6 +195,41 @@ impl NatsCluster {
     /// The node with this server name, as JetStream reports leaders and replicas.
     pub fn node_by_name(&mut self, name: &str) -> Option<&mut NatsServer> {
         self.nodes.iter_mut().find(|node| node.name() == name)
+    }
+
+    /// Closes the routes between a node and the others, and lets none be made again. Its clients keep it.
+    ///
+    /// # Panics
+    ///
+    /// When the cluster is not [severable](ClusterBuilder::severable), as for [`freeze`](Self::freeze) and
+    /// [`rejoin`](Self::rejoin).
+    pub async fn cut(&self, node: usize) {
+        for link in self.links_of(node) {
+            link.proxy.cut().await;
+        }
+    }
+
+    /// Stops moving bytes between a node and the others: the routes stay open, and neither side is told.
+    pub fn freeze(&self, node: usize) {
+        self.links_of(node).for_each(|link| link.proxy.freeze());
+    }
+
+    /// Lets a node that was [cut](Self::cut) or [frozen](Self::freeze) off reach the others again.
+    ///
+    /// # Errors
+    ///
+    /// When someone else took a port, which systems other than Linux allow.
+    pub async fn rejoin(&self, node: usize) -> Result<(), ServerError> {
+        for link in self.links_of(node) {
+            link.proxy.thaw();
+            link.proxy.heal().await.map_err(ServerError::io("listen on a port again"))?;
+        }
+        Ok(())
+    }
+
+    fn links_of(&self, node: usize) -> impl Iterator<Item = &Link> {
+        assert!(!self.links.is_empty(), "only the routes of a severable cluster can be cut");
+        self.links.iter().filter(move |link| link.ends_at(node))
     }
 
     /// Waits until the nodes that run agree on a leader of JetStream's metadata, and follow it without lag. Returns the

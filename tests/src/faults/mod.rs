@@ -7,6 +7,11 @@
 //! |---|---|
 //! | `worker` | a worker is killed, frozen, stopped, blocked |
 //! | `client` | a caller is killed |
+//! | `server` | the only server is killed, stopped, frozen |
+//! | `cluster` | servers of three are killed, stopped, frozen, cut off from each other |
+//! | `network` | the way between a process and its server is cut, flaps, is half open, is slow |
+//! | `operator` | streams, consumers, settings and users are taken away |
+//! | `disk` | a server cannot write any more |
 //!
 //! To add rows of another kind: a file with its `cases()` and its `play`, and a variant of [`Case`].
 
@@ -20,7 +25,13 @@ use crate::{
 };
 
 mod client;
+mod cluster;
+mod disk;
 mod message;
+mod network;
+mod operator;
+mod scene;
+mod server;
 pub mod stage;
 pub mod table;
 mod worker;
@@ -43,6 +54,16 @@ pub enum Case {
     Worker(worker::Case),
     /// To a caller.
     Client(client::Case),
+    /// To the only server.
+    Server(server::Case),
+    /// To some of three servers.
+    Cluster(cluster::Case),
+    /// Between a process and its servers.
+    Network(network::Case),
+    /// By an operator.
+    Operator(operator::Case),
+    /// To a server's disk.
+    Disk(disk::Case),
 }
 
 /// What a row expects beyond the promises. The request that the row is about is the one whose job is called `bread`.
@@ -70,6 +91,11 @@ impl fmt::Display for Row {
         match &self.case {
             Case::Worker(case) => write!(f, "{case}")?,
             Case::Client(case) => write!(f, "{case}")?,
+            Case::Server(case) => write!(f, "{case}")?,
+            Case::Cluster(case) => write!(f, "{case}")?,
+            Case::Network(case) => write!(f, "{case}")?,
+            Case::Operator(case) => write!(f, "{case}")?,
+            Case::Disk(case) => write!(f, "{case}")?,
         }
         write!(f, ", {}", self.servers)
     }
@@ -79,9 +105,17 @@ impl fmt::Display for Row {
 pub fn rows() -> Vec<Row> {
     let workers = worker::cases().map(Case::Worker);
     let clients = client::cases().map(Case::Client);
-    let cases: Vec<Case> = workers.chain(clients).collect();
-    let on = |servers| cases.iter().map(move |case| Row { servers, case: *case });
-    on(Servers::One).chain(on(Servers::Three)).collect()
+    let networks = network::cases().map(Case::Network);
+    let operators = operator::cases().map(Case::Operator);
+    let disks = disk::cases().map(Case::Disk);
+    let on_both: Vec<Case> = workers.chain(clients).chain(networks).chain(operators).chain(disks).collect();
+    let on = |servers, own: Vec<Case>| {
+        let cases = on_both.iter().copied().chain(own);
+        cases.map(|case| Row { servers, case }).collect::<Vec<_>>()
+    };
+    let one = on(Servers::One, server::cases().map(Case::Server).collect());
+    let three = on(Servers::Three, cluster::cases().map(Case::Cluster).collect());
+    one.into_iter().chain(three).collect()
 }
 
 impl Row {
@@ -91,11 +125,20 @@ impl Row {
     ///
     /// When the row did not come to its end: something that it waits for never came, or there is no server to start.
     pub async fn play(&self, program: &Path) -> anyhow::Result<Report> {
-        let mut stage = Stage::open(self.servers, program).await?;
+        let mut stage = match self.case {
+            Case::Cluster(_) => Stage::open_at(cluster::servers().await?, program).await?,
+            Case::Operator(_) => Stage::open_at(operator::servers(self.servers).await?, program).await?,
+            _ => Stage::open(self.servers, program).await?,
+        };
         let played = tokio::time::timeout(PATIENCE, async {
             match self.case {
                 Case::Worker(case) => case.play(&mut stage).await,
                 Case::Client(case) => case.play(&mut stage).await,
+                Case::Server(case) => case.play(&mut stage).await,
+                Case::Cluster(case) => case.play(&mut stage).await,
+                Case::Network(case) => case.play(&mut stage).await,
+                Case::Operator(case) => case.play(&mut stage).await,
+                Case::Disk(case) => case.play(&mut stage).await,
             }
         });
         let played = played.await.unwrap_or_else(|_| Err(anyhow::anyhow!("no end within {PATIENCE:?}")));

@@ -19,7 +19,7 @@ use super::{Expected, Report, check};
 use crate::{
     caller::{Caller, Order, What},
     checker,
-    entry::{Answer, Event, Life, Step},
+    entry::{Answer, Entry, Event, Life, Step},
     ledger::Ledger,
     mill::{Job, Work},
     process::Process,
@@ -76,6 +76,10 @@ pub struct Stage {
     pub nats: async_nats::Client,
     /// Every record that was stored.
     pub tap: Tap,
+    /// Workers without a proxy of their own.
+    pub crew: BTreeMap<String, Process>,
+    /// What callers and crew pass through; kept to the end, like them.
+    pub ways: Vec<Proxy>,
     workers: BTreeMap<String, Worker>,
     calls: usize,
     copied: BTreeSet<String>,
@@ -150,6 +154,19 @@ impl Stage {
             Servers::One => Running::One(Box::new(NatsServer::start().await?)),
             Servers::Three => Running::Three(NatsCluster::start(3).await?),
         };
+        Self::open_at(servers, program).await
+    }
+
+    /// A stage on servers that run.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be reached.
+    pub async fn open_at(servers: Running, program: &Path) -> anyhow::Result<Self> {
+        let kind = match servers {
+            Running::One(_) => Servers::One,
+            Running::Three(_) => Servers::Three,
+        };
         let folder = tempfile::Builder::new().prefix("requite-faults-").tempdir()?;
         let spy = Client::builder().url(servers.urls()).caller("spy").connect().await?;
         let nats = spy.nats().context("a connection to a server")?.clone();
@@ -159,6 +176,8 @@ impl Stage {
             servers,
             ledger: Ledger::at(folder.path().join("ledger")),
             nats,
+            crew: BTreeMap::new(),
+            ways: Vec::new(),
             workers: BTreeMap::new(),
             calls: 0,
             copied: BTreeSet::new(),
@@ -302,11 +321,7 @@ impl Stage {
         let mut report = check(&checker::Case::new(&entries, &store, self.kind.lease()));
         let runs = self.ledger.runs();
         let started = runs.iter().filter(|it| it.job == "bread" && it.step == Step::Start).count();
-        let mut answers = entries.iter().filter_map(|it| match &it.event {
-            Event::Result { answer, .. } => Some(answer),
-            _ => None,
-        });
-        report.broken.extend(expected.compare(started, answers.next_back()));
+        report.broken.extend(expected.compare(started, last_answer(&entries)));
         if !report.broken.is_empty() {
             report.broken.push(self.keep());
         }
@@ -359,6 +374,20 @@ impl Stage {
         self.folder.disable_cleanup(true);
         format!("see {}", self.folder.path().display())
     }
+}
+
+/// The last answer to a call about `bread`, the only one that goes by a key.
+fn last_answer(entries: &[Entry]) -> Option<&Answer> {
+    let keyed = entries.iter().filter_map(|it| match &it.event {
+        Event::Invoke(invoke) if invoke.id.is_some() => Some(&invoke.call),
+        _ => None,
+    });
+    let keyed: BTreeSet<&String> = keyed.collect();
+    let mut answers = entries.iter().filter_map(|it| match &it.event {
+        Event::Result { call, answer, .. } if keyed.contains(call) => Some(answer),
+        _ => None,
+    });
+    answers.next_back()
 }
 
 fn killed_caller(event: &Event) -> Option<u32> {

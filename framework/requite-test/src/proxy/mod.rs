@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -52,6 +53,8 @@ enum Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
     Moving,
+    /// Every piece waits for this long before it goes on.
+    Slow(Duration),
     Frozen,
 }
 
@@ -127,7 +130,13 @@ impl Proxy {
         self.flow.send_replace(Flow::Frozen);
     }
 
-    /// Moves bytes again, beginning with those that were held back.
+    /// Lets each piece of at most 16 KiB wait for this long before it goes on, both ways: a line that is long and thin.
+    /// [`thaw`](Self::thaw) ends that.
+    pub fn slow(&self, delay: Duration) {
+        self.flow.send_replace(Flow::Slow(delay));
+    }
+
+    /// Moves bytes again, and at once, beginning with those that were held back.
     pub fn thaw(&self) {
         self.flow.send_replace(Flow::Moving);
     }
@@ -251,7 +260,16 @@ struct Current {
 impl Current {
     /// Waits until bytes may move; `false` when the proxy is gone.
     async fn moves(&mut self) -> bool {
-        self.watched.wait_for(|flow| *flow == Flow::Moving).await.is_ok()
+        self.watched.wait_for(|flow| *flow != Flow::Frozen).await.is_ok()
+    }
+
+    /// Waits for as long as a piece has to, or until that changes.
+    async fn delay(&mut self) {
+        let flow = *self.watched.borrow();
+        if let Flow::Slow(delay) = flow {
+            let changed = self.watched.wait_for(|now| *now != flow);
+            let _unchanged = tokio::time::timeout(delay, changed).await;
+        }
     }
 
     fn stop(&self) {
@@ -282,6 +300,7 @@ async fn copy(
     let mut begun = Vec::new();
     loop {
         let read = from.read(&mut buffer).await?;
+        current.delay().await;
         // After the read, so that what was on its way when the proxy froze is held back too. The end of a connection
         // is held back like its bytes.
         if !current.moves().await || read == 0 {

@@ -1,7 +1,5 @@
 //! Starting a server that is not the default one.
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use super::probe::{Ready, Target};
@@ -123,7 +121,8 @@ impl ServerBuilder {
             Watchdog::start(folder.path()).map_err(ServerError::io("start /bin/sh as a watchdog"))?;
         let launch = Launch {
             binary,
-            config: self.write_config(folder.path(), more)?,
+            config: config::write(folder.path(), &name, &self.config, more)?,
+            more: more.to_owned(),
             log: folder.path().join("server.log"),
             group: watchdog.group(),
             target: Target {
@@ -137,12 +136,5 @@ impl ServerBuilder {
         };
         let process = Some(launch.start()?);
         Ok(NatsServer { process, launch, watchdog, folder, _ports: [client, monitor] })
-    }
-
-    fn write_config(&self, folder: &Path, more: &str) -> Result<std::path::PathBuf, ServerError> {
-        let path = folder.join("nats.conf");
-        let text = config::text(&folder.join("store"), &format!("{}\n{more}", self.config));
-        fs::write(&path, text).map_err(ServerError::io(format!("write {}", path.display())))?;
-        Ok(path)
     }
 }

@@ -31,8 +31,8 @@ const STOP: Duration = Duration::from_secs(10);
 ///
 /// It keeps its port and its store from one run to the next, so clients that reconnect find both again.
 ///
-/// A future of [`terminate`](Self::terminate), [`restart`](Self::restart) or [`wait_ready`](Self::wait_ready) that is
-/// dropped before its end (by a timeout around it, say) leaves the server killed; `restart` brings it back.
+/// A future of [`terminate`](Self::terminate), [`restart`](Self::restart), [`reload`](Self::reload) or
+/// [`wait_ready`](Self::wait_ready) that is dropped before its end (by a timeout around it, say) leaves the server killed; `restart` brings it back.
 #[derive(Debug)]
 pub struct NatsServer {
     // Dropped in this order: the process is gone before its watchdog, its folder and its ports are given up.
@@ -192,6 +192,27 @@ impl NatsServer {
         let version = version.to_owned();
         self.launch.binary = blocking(move || ServerBinary::version(&version)).await?;
         self.restart().await
+    }
+
+    /// Puts these settings in the place of those that [`ServerBuilder::config`] added, and lets the server that runs read
+    /// them (SIGHUP), as an operator does. When this returns it goes by them: a user who is not in them any more has no
+    /// connection any more.
+    ///
+    /// # Errors
+    ///
+    /// When the server is not running, or cannot change a setting without a restart.
+    pub async fn reload(&mut self, config: impl AsRef<str>) -> Result<(), ServerError> {
+        let name = self.name().to_owned();
+        config::write(self.folder.path(), &name, config.as_ref(), &self.launch.more)?;
+        let Some(mut process) = self.process.take() else { return Err(ServerError::NotRunning { name }) };
+        let launch = self.launch.clone();
+        let (process, outcome) = blocking(move || {
+            let outcome = launch.reload(&mut process);
+            (process, outcome)
+        })
+        .await;
+        self.process = Some(process);
+        outcome
     }
 
     /// Waits until the server is ready, for instance after [`resume`](Self::resume).

@@ -21,6 +21,8 @@ const GLANCE: Duration = Duration::from_millis(5);
 pub(crate) struct Launch {
     pub(super) binary: ServerBinary,
     pub(super) config: PathBuf,
+    /// What a cluster adds to the settings.
+    pub(super) more: String,
     pub(super) log: PathBuf,
     /// The process group of the watchdog.
     pub(super) group: i32,
@@ -56,7 +58,7 @@ impl Launch {
             Command::new(self.binary.path())
                 .arg("--config")
                 .arg(&self.config)
-                .args(["--name", &self.target.name, "--addr", "127.0.0.1"])
+                .args(["--addr", "127.0.0.1"])
                 .args(["--port", &self.target.client.port().to_string()])
                 .args(["--http_port", &self.target.monitor.port().to_string()])
                 .process_group(self.group)
@@ -84,6 +86,32 @@ impl Launch {
                     name: name(),
                     within: self.patience,
                     why: waited_for,
+                    log: self.log_tail(),
+                });
+            }
+            thread::sleep(GLANCE);
+        }
+    }
+
+    /// Lets the server read its configuration again, and waits until it says that it has.
+    pub(super) fn reload(&self, process: &mut Process) -> Result<(), ServerError> {
+        let (deadline, earlier) = (Instant::now() + self.patience, self.log_text().len());
+        let name = || self.target.name.clone();
+        if !process.signal(Signal::HUP).map_err(ServerError::io("signal the server"))? {
+            return Err(ServerError::NotRunning { name: name() });
+        }
+        loop {
+            let log = self.log_text();
+            let news = log.get(earlier..).unwrap_or_default();
+            if news.contains("Reloaded server configuration") {
+                return Ok(());
+            }
+            let refused = news.contains("Failed to reload server configuration");
+            if refused || Instant::now() >= deadline {
+                return Err(ServerError::NotReady {
+                    name: name(),
+                    within: self.patience,
+                    why: "the configuration was not reloaded".to_owned(),
                     log: self.log_tail(),
                 });
             }

@@ -55,3 +55,41 @@ async fn one_of_three_is_never_ready() {
     cluster.node_mut(1).restart().await.unwrap();
     cluster.wait_ready().await.unwrap();
 }
+
+/// Whether a message is stored by way of this node.
+async fn stores(cluster: &NatsCluster, node: usize) -> bool {
+    let answer = cluster.node(node).ask("orders.new", "x").await;
+    answer.is_ok_and(|answer| String::from_utf8_lossy(&answer).contains("\"seq\""))
+}
+
+async fn until_stored(cluster: &NatsCluster, node: usize) {
+    let stored = async {
+        while !stores(cluster, node).await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), stored).await.unwrap();
+}
+
+#[tokio::test]
+async fn node_that_is_cut_off_keeps_its_clients_and_takes_nothing() {
+    let cluster = NatsCluster::builder().severable().start(3).await.unwrap();
+    let stream = r#"{"name":"ORDERS","subjects":["orders.>"],"num_replicas":3}"#;
+    let made = ask(cluster.node(0), "$JS.API.STREAM.CREATE.ORDERS", stream).await;
+    assert!(made.get("error").is_none(), "{made}");
+    for node in [0, 1, 2] {
+        until_stored(&cluster, node).await;
+    }
+
+    cluster.cut(1).await;
+    until_stored(&cluster, 0).await;
+    assert!(!stores(&cluster, 1).await && stores(&cluster, 2).await);
+    cluster.rejoin(1).await.unwrap();
+    until_stored(&cluster, 1).await;
+
+    cluster.freeze(2);
+    until_stored(&cluster, 0).await;
+    assert!(!stores(&cluster, 2).await && stores(&cluster, 1).await);
+    cluster.rejoin(2).await.unwrap();
+    until_stored(&cluster, 2).await;
+}

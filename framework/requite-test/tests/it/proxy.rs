@@ -190,3 +190,21 @@ async fn server_behind_a_proxy_answers_through_it() {
     BufReader::new(client(&proxy).await.unwrap()).read_line(&mut info).await.unwrap();
     assert!(info.starts_with("INFO ") && info.contains(server.name()), "{info}");
 }
+
+#[tokio::test]
+async fn slow_delays_every_piece_until_thawed() {
+    let delay = Duration::from_millis(200);
+    let proxy = Proxy::start(echo().await).await.unwrap();
+    let mut stream = client(&proxy).await.unwrap();
+    echoes(&mut stream).await;
+    proxy.slow(delay);
+    let began = std::time::Instant::now();
+    echoes(&mut stream).await;
+    assert!(began.elapsed() >= 2 * delay, "there and back: {:?}", began.elapsed());
+
+    proxy.slow(Duration::from_secs(3_600));
+    stream.write_all(b"hello").await.unwrap();
+    proxy.thaw();
+    stream.read_exact(&mut [0; 5]).await.unwrap();
+    echoes(&mut stream).await;
+}

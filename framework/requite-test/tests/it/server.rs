@@ -153,6 +153,25 @@ async fn server_that_never_gets_ready_is_given_up() {
 }
 
 #[tokio::test]
+async fn reload_takes_users_away_and_lets_them_in_again() {
+    let users = |names: &[&str]| {
+        let users = names.iter().map(|name| format!(r#"{{ user: "{name}", password: "x" }}"#));
+        format!("authorization {{ users: [{}] }}", users.collect::<Vec<_>>().join(", "))
+    };
+    let both = users(&["ada", "bob"]);
+    let mut server = NatsServer::builder().config(&both).credentials("ada", "x").start().await.unwrap();
+    let (pid, url) = (server.pid(), server.url());
+    server.reload(users(&["bob"])).await.unwrap();
+    let error = server.ask("$JS.API.INFO", "").await.unwrap_err();
+    assert!(error.to_string().contains("Authorization Violation"), "{error}");
+    let error = server.reload(format!("{both}\nnonsense {{")).await.unwrap_err();
+    assert!(error.to_string().contains("not reloaded"), "{error}");
+    server.reload(&both).await.unwrap();
+    ask(&server, "$JS.API.INFO", "").await;
+    assert_eq!((server.pid(), server.url()), (pid, url));
+}
+
+#[tokio::test]
 async fn drop_removes_everything() {
     for paused in [false, true] {
         let mut server = NatsServer::start().await.unwrap();
