@@ -53,7 +53,7 @@ async fn main() -> anyhow::Result<ExitCode> {
             continue;
         }
         println!("\n== {}: {}", part.name, part.what);
-        play::run(part, &source).await?;
+        play::run(part, &source, |line| println!("{line}")).await?;
     }
     let known: Vec<_> = asked.iter().map(|part| (part, play::known(part))).collect();
     println!("\n{}", table(&known, &source));

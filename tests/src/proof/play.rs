@@ -59,12 +59,12 @@ pub fn known(part: &Part) -> Option<Outcome> {
     serde_json::from_slice(&fs::read(file(part)).ok()?).ok()
 }
 
-/// Runs a part and keeps what came of it.
+/// Runs a part, tells what it says, and keeps what came of it.
 ///
 /// # Errors
 ///
 /// It cannot be started, or its outcome cannot be written down.
-pub async fn run(part: &Part, source: &str) -> Result<Outcome> {
+pub async fn run(part: &Part, source: &str, told: impl Fn(&str)) -> Result<Outcome> {
     let began = Instant::now();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -77,7 +77,7 @@ pub async fn run(part: &Part, source: &str) -> Result<Outcome> {
     let mut lines = Vec::new();
     let reading = async {
         while let Ok(Some(line)) = output.next_line().await {
-            println!("{line}");
+            told(&line);
             lines.extend(proof(&line));
         }
         child.wait().await
@@ -85,7 +85,7 @@ pub async fn run(part: &Part, source: &str) -> Result<Outcome> {
     let ended = tokio::time::timeout(AT_MOST, reading).await;
     if ended.is_err() {
         end(child.id());
-        println!("{}: not at its end after {AT_MOST:?}", part.name);
+        told(&format!("{}: not at its end after {AT_MOST:?}", part.name));
     }
     let holds = ended.is_ok_and(|status| status.is_ok_and(|status| status.success())) && !lines.is_empty();
     let outcome = Outcome { source: source.to_owned(), holds, took: began.elapsed().as_secs(), lines };
