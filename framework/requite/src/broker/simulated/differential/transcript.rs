@@ -1,7 +1,7 @@
 //! What a player saw, line by line, and the comparison of two transcripts.
 //!
 //! A machine that is busy can make the real run late enough to see something else. Whether it was is measured, step by
-//! step: the simulated run says how long each step takes when nothing is late.
+//! step: the simulated run says how long each step takes when nothing is late, and `starved` when the server stood still.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -54,9 +54,7 @@ impl Transcript {
     pub(super) fn lines(&self) -> &[Line] {
         &self.lines
     }
-}
 
-impl Transcript {
     /// Whether the server was starved from the first phase until a line.
     fn starved(&self, until: usize, waits: &[Instant]) -> bool {
         let at = |line: &Line| self.began + line.at;
