@@ -36,6 +36,7 @@ use tokio::sync::{Barrier, Mutex};
 use super::{Connection, Simulation};
 use crate::{
     broker::jetstream::{self, Settings},
+    simulation::PROCESSORS,
     wire::jetstream::nanos,
 };
 
@@ -283,6 +284,7 @@ async fn play_all(seeds: &[u64]) -> Tally {
 
 #[tokio::test]
 async fn both_brokers_do_the_same() {
+    let _alone = PROCESSORS.lock().await;
     let (seeds, began) = (seeds(), std::time::Instant::now());
     let Tally { steps, repeated, marks, differences, .. } = play_all(&seeds).await;
     println!("{steps} steps, {repeated} late and repeated, in {:.1?}", began.elapsed());

@@ -9,6 +9,7 @@ use super::super::configs;
 use crate::{
     broker::{Broker, Outgoing, Subscription, api},
     name::Name,
+    simulation::PROCESSORS,
     subject::{self, AckSubject, ServiceSubjects},
     wire::jetstream::StreamConfig,
 };
@@ -97,6 +98,7 @@ fn check(who: &str, times: Times) {
 
 #[tokio::test]
 async fn both_brokers_cut_the_leases_that_they_restore() {
+    let _alone = PROCESSORS.lock().await;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let simulated = std::thread::spawn(|| {
         runtime.unwrap().block_on(async {
