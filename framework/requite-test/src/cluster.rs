@@ -28,8 +28,17 @@ pub struct NatsCluster {
     // Held for the life of the cluster; the nodes hold their other ports.
     _routes: Vec<ReservedPort>,
     /// What the routes pass through, if they can be cut.
-    links: Vec<Link>,
+    ways: Option<Ways>,
     patience: Duration,
+}
+
+/// Routes that can be cut.
+#[derive(Debug)]
+struct Ways {
+    links: Vec<Link>,
+    /// Nodes tell each other where a third one is found, and clients where other nodes are. Past the proxies they must
+    /// find nobody: nobody listens at the port that they are told.
+    nowhere: ReservedPort,
 }
 
 /// The way on which one node reaches another.
@@ -94,50 +103,60 @@ impl ClusterBuilder {
     pub async fn start(self, size: usize) -> Result<NatsCluster, ServerError> {
         let routes = (0..size).map(|_| ReservedPort::reserve()).collect::<Result<Vec<_>, _>>();
         let routes = routes.map_err(ServerError::io("reserve a port"))?;
-        let links = if self.severable { links(&routes).await? } else { Vec::new() };
-        let mut cluster = blocking(move || self.launch(routes, links)).await?;
+        let ways = if self.severable { Some(Ways::start(&routes).await?) } else { None };
+        let mut cluster = blocking(move || self.launch(routes, ways)).await?;
         cluster.wait_ready().await?;
         Ok(cluster)
     }
 
-    fn launch(&self, routes: Vec<ReservedPort>, links: Vec<Link>) -> Result<NatsCluster, ServerError> {
+    fn launch(&self, routes: Vec<ReservedPort>, ways: Option<Ways>) -> Result<NatsCluster, ServerError> {
         let binary = self.node.wanted.find()?;
         let (prefix, password) = (random::suffix(), random::suffix());
         let name = format!("requite-test-{prefix}");
-        let address = |from: usize, to: usize| {
-            let link = links.iter().find(|link| (link.from, link.to) == (from, to));
-            link.map_or(routes[to].port(), |link| link.proxy.port())
-        };
         let nodes = routes.iter().enumerate().map(|(index, route)| {
-            // Through proxies the nodes must not tell each other of the direct ways, and no node finds itself.
-            let others = (0..routes.len()).filter(|other| links.is_empty() || *other != index);
-            let urls = others
-                .map(|other| format!("\"nats://route:{password}@127.0.0.1:{}\"", address(index, other)))
-                .collect::<Vec<_>>();
+            let ports: Vec<u16> = match &ways {
+                // Its own is among them, which the server finds out and leaves out.
+                None => routes.iter().map(ReservedPort::port).collect(),
+                Some(ways) => ways.from(index).collect(),
+            };
+            let url = |port| format!("\"nats://route:{password}@127.0.0.1:{port}\"");
+            let urls: Vec<String> = ports.into_iter().map(url).collect();
             let cluster = format!(
-                "cluster {{\n  name: \"{name}\"\n  listen: \"{}\"\n  no_advertise: {}\n  \
+                "cluster {{\n  name: \"{name}\"\n  listen: \"{}\"\n{}  \
                  authorization {{ user: route, password: \"{password}\" }}\n  routes: [{}]\n}}",
                 route.address(),
-                !links.is_empty(),
+                ways.as_ref().map(Ways::settings).unwrap_or_default(),
                 urls.join(", "),
             );
             self.node.launch(binary.clone(), format!("n{index}-{prefix}"), Ready::Answers, &cluster)
         });
         let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
-        Ok(NatsCluster { name, nodes, _routes: routes, links, patience: self.node.patience })
+        Ok(NatsCluster { name, nodes, _routes: routes, ways, patience: self.node.patience })
     }
 }
 
-/// A proxy before every node for each of the others.
-async fn links(routes: &[ReservedPort]) -> Result<Vec<Link>, ServerError> {
-    let mut links = Vec::new();
-    for (to, route) in routes.iter().enumerate() {
-        for from in (0..routes.len()).filter(|from| *from != to) {
-            let proxy = Proxy::start(route.address()).await.map_err(ServerError::io("reserve a port"))?;
-            links.push(Link { from, to, proxy });
+impl Ways {
+    /// A proxy before every node for each of the others.
+    async fn start(routes: &[ReservedPort]) -> Result<Self, ServerError> {
+        let mut links = Vec::new();
+        for (to, route) in routes.iter().enumerate() {
+            for from in (0..routes.len()).filter(|from| *from != to) {
+                let proxy = Proxy::start(route.address()).await.map_err(ServerError::io("reserve a port"))?;
+                links.push(Link { from, to, proxy });
+            }
         }
+        let nowhere = ReservedPort::reserve().map_err(ServerError::io("reserve a port"))?;
+        Ok(Self { links, nowhere })
     }
-    Ok(links)
+
+    /// The ports at which a node finds the others.
+    fn from(&self, node: usize) -> impl Iterator<Item = u16> {
+        self.links.iter().filter(move |link| link.from == node).map(|link| link.proxy.port())
+    }
+
+    fn settings(&self) -> String {
+        format!("  no_advertise: true\n  advertise: \"{}\"\n", self.nowhere.address())
+    }
 }
 
 impl NatsCluster {
@@ -228,8 +247,8 @@ impl NatsCluster {
     }
 
     fn links_of(&self, node: usize) -> impl Iterator<Item = &Link> {
-        assert!(!self.links.is_empty(), "only the routes of a severable cluster can be cut");
-        self.links.iter().filter(move |link| link.ends_at(node))
+        let ways = self.ways.as_ref().expect("only the routes of a severable cluster can be cut");
+        ways.links.iter().filter(move |link| link.ends_at(node))
     }
 
     /// Waits until the nodes that run agree on a leader of JetStream's metadata, and follow it without lag. Returns the

@@ -1,10 +1,12 @@
 //! Three servers of which some are killed, stopped, frozen, or cut off from the others and not from their clients.
 
 use std::{
+    cell::Cell,
     fmt,
     time::{Duration, Instant},
 };
 
+use anyhow::Context;
 use requite_test::NatsCluster;
 use serde_json::Value;
 
@@ -335,9 +337,13 @@ async fn led(cluster: &NatsCluster, of: Of, nodes: &[usize]) -> Option<(usize, u
 
 /// The node that leads.
 async fn leads(cluster: &NatsCluster, of: Of, nodes: &[usize]) -> anyhow::Result<usize> {
-    let is_led = async || led(cluster, of, nodes).await.is_some();
-    eventually("somebody leads", is_led).await?;
-    led(cluster, of, nodes).await.map(|(at, _)| at).ok_or_else(|| anyhow::anyhow!("nobody leads any more"))
+    let found = Cell::new(None);
+    eventually("somebody leads", async || {
+        found.set(led(cluster, of, nodes).await);
+        found.get().is_some()
+    })
+    .await?;
+    found.get().map(|(at, _)| at).context("somebody leads")
 }
 
 /// Waits until everything has a leader. That both others follow it may take long after a partition: a follower of a

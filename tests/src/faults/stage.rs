@@ -334,7 +334,14 @@ impl Stage {
     ///
     /// When it cannot be read.
     pub async fn store(&mut self) -> anyhow::Result<Store> {
-        let mut store = Store::read(&self.nats, self.kind.service(), &self.tap).await?;
+        // After an election of the servers' own it may take a while until every question is answered.
+        let until = Instant::now() + PATIENCE;
+        let mut store = loop {
+            match Store::read(&self.nats, self.kind.service(), &self.tap).await {
+                Err(_) if Instant::now() < until => tokio::time::sleep(LOOK).await,
+                read => break read?,
+            }
+        };
         store.copied = std::mem::take(&mut self.copied);
         Ok(store)
     }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use requite_test::{NatsCluster, ServerError};
+use requite_test::{NatsCluster, NatsServer, ServerError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::{alive, ask};
 
@@ -62,6 +64,16 @@ async fn stores(cluster: &NatsCluster, node: usize) -> bool {
     answer.is_ok_and(|answer| String::from_utf8_lossy(&answer).contains("\"seq\""))
 }
 
+/// How many routes a node has.
+async fn routes(server: &NatsServer) -> u64 {
+    let mut stream = TcpStream::connect(server.monitor_url().trim_start_matches("http://")).await.unwrap();
+    stream.write_all(b"GET /routez HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str::<serde_json::Value>(body).unwrap()["num_routes"].as_u64().unwrap()
+}
+
 async fn until_stored(cluster: &NatsCluster, node: usize) {
     let stored = async {
         while !stores(cluster, node).await {
@@ -81,7 +93,11 @@ async fn node_that_is_cut_off_keeps_its_clients_and_takes_nothing() {
         until_stored(&cluster, node).await;
     }
 
+    assert!(routes(cluster.node(1)).await > 0);
     cluster.cut(1).await;
+    // None goes past the proxies, whatever the nodes told each other.
+    let alone = async { while routes(cluster.node(1)).await > 0 {} };
+    tokio::time::timeout(Duration::from_secs(20), alone).await.unwrap();
     until_stored(&cluster, 0).await;
     assert!(!stores(&cluster, 1).await && stores(&cluster, 2).await);
     cluster.rejoin(1).await.unwrap();
