@@ -47,7 +47,7 @@ use plan::Plan;
 /// the first, the second are late.
 pub(crate) static PROCESSORS: Mutex<()> = Mutex::const_new(());
 /// How many seeds are played if nobody says otherwise.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 500;
 /// Seeds beyond the usual ones that found something, always played. Whatever changes what a seed decides makes other
 /// runs of them: the list then begins anew.
 const REGRESSIONS: [u64; 0] = [];
