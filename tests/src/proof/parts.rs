@@ -70,16 +70,4 @@ pub const PARTS: &[Part] = &[
         cargo: "test -p tests --test security -- --nocapture",
         environment: &[],
     },
-    Part {
-        name: "inputs",
-        what: "the fuzz targets over their corpora and random input",
-        cargo: "test -p requite --lib fuzzing -- --nocapture",
-        environment: &[],
-    },
-    Part {
-        name: "leases",
-        what: "100,000 requests in flight in one worker",
-        cargo: "bench -p requite --bench leases -- --requests 100000",
-        environment: &[],
-    },
 ];
