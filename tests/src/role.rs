@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use requite::{Client, Server};
 use serde::{Deserialize, Serialize};
 use tokio::{runtime::Handle, signal::unix, sync::mpsc};
@@ -141,7 +141,7 @@ async fn work(
     written.worker(&name, Life::Started);
     tokio::select! {
         _ = terminate.recv() => running.shutdown().await,
-        () = running.closed() => bail!("the connection is closed for good"),
+        error = running.closed() => return Err(error.into()),
     }
     Ok(())
 }

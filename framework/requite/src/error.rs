@@ -119,6 +119,13 @@ pub enum ServeError {
     /// The connection is gone for good while serving; whatever was in hand is taken over by other workers.
     #[error("the connection is closed for good: start the worker again")]
     Closed,
+    /// Somebody deleted the stream of a service's records, and it was made anew: this worker can neither read nor write
+    /// what the others do. Requests in hand run again, elsewhere.
+    #[error("the stream {stream} was deleted and made anew: start the worker again")]
+    Replaced {
+        /// The stream's name.
+        stream: String,
+    },
 }
 
 /// How a call ended otherwise than with a value. Every class says whether the request may still run.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use requite::async_nats::RequestErrorKind;
 use requite_test::NatsServer;
 use rustix::process::Signal;
 
@@ -12,7 +13,7 @@ use tests::{
 
 use super::{
     LEASE,
-    site::{PATIENCE, Site, call, job},
+    site::{PATIENCE, Site, call, eventually, job},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -85,4 +86,28 @@ async fn worker_that_drains_starts_nothing_new() {
     assert_eq!(stays.await.unwrap().unwrap().worker, "first");
     drains.await.unwrap();
     assert_eq!(second.stats().runs, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropped_server_keeps_the_leases_of_what_runs() {
+    let nats = NatsServer::start().await.unwrap();
+    let site = Site::new(&nats.url(), "rq").await;
+    let first = site.worker("first").await;
+    let caller = site.caller().await;
+    // Longer than the lease.
+    let runs = call(caller.grind(job("runs", Work::Wait(8000))).deadline(PATIENCE));
+    site.reaches("first", "runs", Step::Start).await;
+    drop(first);
+    let second = site.worker("second").await;
+    assert_eq!(caller.grind(job("new", Work::Wait(0))).deadline(PATIENCE).await.unwrap().worker, "second");
+    assert_eq!(runs.await.unwrap().unwrap().worker, "first");
+    site.settled().await;
+    assert_eq!(site.story("runs"), ["first Start 1", "first End 1"]);
+    assert_eq!(second.stats().redeliveries, 0);
+    second.shutdown().await;
+    eventually("no keeper is left", async || {
+        let asked = site.nats.request("rq.ctl.mill.spy.-any.grind", "".into()).await;
+        asked.is_err_and(|error| error.kind() == RequestErrorKind::NoResponders)
+    })
+    .await;
 }

@@ -99,6 +99,15 @@ impl Stage {
         Ok(())
     }
 
+    /// Waits until a worker without a proxy has ended by itself, with an error.
+    pub(super) async fn gives_up(&mut self, name: &str) -> anyhow::Result<()> {
+        let process = self.crew.remove(name).context("it was started before")?;
+        let status = process.ended().await?;
+        anyhow::ensure!(!status.success(), "{name} ended without an error");
+        self.ledger.worker(name, Life::Killed);
+        Ok(())
+    }
+
     /// Fails if a worker without a proxy has ended by itself.
     pub(super) fn still_lives(&mut self, name: &str) -> anyhow::Result<()> {
         let process = self.crew.get_mut(name).context("it was started before")?;

@@ -30,9 +30,9 @@ pub const PARTS: &[Part] = &[
     },
     Part {
         name: "simulation",
-        what: "the whole core in virtual time, 2,000 seeds",
+        what: "the whole core in virtual time, 10,000 seeds",
         cargo: "test -p requite --lib simulation::the_promises -- --nocapture",
-        environment: &[("REQUITE_SEEDS", "2000")],
+        environment: &[("REQUITE_SEEDS", "10000")],
     },
     Part {
         name: "differential",

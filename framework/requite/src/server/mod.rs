@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::task::unconstrained;
+use tokio::{sync::SetOnce, task::unconstrained};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 mod barrier;
@@ -29,9 +29,10 @@ use crate::{
     error::{ConnectError, ServeError, SetupError},
     name::{Instance, Name},
     service::{Method, Service, ServiceDefinition},
-    setup::{Plan, Prepared, Setup, StreamLimits, prepare},
+    setup::{self, Plan, Prepared, Setup, StreamLimits, prepare},
     subject::ServiceSubjects,
     turns,
+    wire::jetstream::StreamInfo,
 };
 use keeper::Keeper;
 use method::{MethodRuntime, ServiceRuntime};
@@ -145,7 +146,7 @@ impl Server {
                 running.shutdown().await;
                 Ok(())
             }
-            () = running.closed() => Err(ServeError::Closed),
+            error = running.closed() => Err(error),
         }
     }
 
@@ -209,7 +210,9 @@ impl Server {
                 methods.push(Arc::new(MethodRuntime::new(Arc::clone(&runtime), *options, handler, proof)));
             }
         }
-        let keeper = Keeper::start(&self.broker, methods.clone(), worker.as_str()).await?;
+        let closed = Arc::new(SetOnce::new());
+        let keeper =
+            Keeper::start(&self.broker, methods.clone(), worker.as_str(), Arc::clone(&closed)).await?;
         let running = RunningServer {
             broker: self.broker,
             methods,
@@ -218,15 +221,18 @@ impl Server {
             tasks: TaskTracker::new(),
             pullers: TaskTracker::new(),
             draining: CancellationToken::new(),
-            closed: CancellationToken::new(),
+            closed,
+            dropped: CancellationToken::new(),
             drain: self.drain,
         };
+        turns::spawn(running.retirement());
         running.bind_and_pull().await?;
         Ok(running)
     }
 }
 
-/// A server at work; dropping it stops pulling without draining.
+/// A server at work. Dropping it stops pulling: handlers that run go on to their end, and their leases are kept as long
+/// as the runtime lives.
 pub struct RunningServer {
     broker: AnyBroker,
     methods: Vec<Arc<MethodRuntime>>,
@@ -235,33 +241,54 @@ pub struct RunningServer {
     tasks: TaskTracker,
     pullers: TaskTracker,
     draining: CancellationToken,
-    closed: CancellationToken,
+    closed: Arc<SetOnce<ServeError>>,
+    dropped: CancellationToken,
     drain: Duration,
 }
 
 impl RunningServer {
+    /// Binds every method before any of them is pulled for: a start that fails leaves no handler behind.
     async fn bind_and_pull(&self) -> Result<(), SetupError> {
+        let mut pullers = Vec::with_capacity(self.methods.len());
         for method in &self.methods {
-            Inspector::at_start(method.options.lease).inspect(&self.broker, method).await;
-            method.bind(Some(bind::bind(&self.broker, method).await?));
             let puller = Puller::new(
                 Arc::clone(method),
                 self.broker.clone(),
                 self.keeper.clone(),
                 self.tasks.clone(),
                 self.draining.clone(),
-                self.closed.clone(),
+                Arc::clone(&self.closed),
             );
+            Inspector::at_start(method.options.lease).inspect(&self.broker, method).await;
+            method.bind(Some(bind::bind(&self.broker, method).await?));
+            pullers.push(puller);
+        }
+        for puller in pullers {
             self.pullers.spawn(turns::own(unconstrained(puller.run())));
         }
-        let sizes = watch_sizes(self.broker.clone(), self.methods.clone(), self.draining.clone());
-        self.pullers.spawn(turns::own(sizes));
+        let (methods, closed) = (self.methods.clone(), Arc::clone(&self.closed));
+        let watch = watch_records(self.broker.clone(), methods, self.draining.clone(), closed);
+        self.pullers.spawn(turns::own(watch));
         Ok(())
     }
 
-    /// Resolves when the connection is gone for good: nothing is served any more, and the process is best started again.
-    pub async fn closed(&self) {
-        self.closed.cancelled().await;
+    /// Waits for the end of everything in hand once the server was dropped, and stops the keeper then: a handler that
+    /// runs without heartbeats would soon run beside another worker's.
+    fn retirement(&self) -> impl Future<Output = ()> + Send + use<> {
+        let keeper = StopOnDrop(self.keeper.clone());
+        let (pullers, tasks, dropped) = (self.pullers.clone(), self.tasks.clone(), self.dropped.clone());
+        async move {
+            dropped.cancelled().await;
+            pullers.wait().await;
+            tasks.wait().await;
+            drop(keeper);
+        }
+    }
+
+    /// Resolves when the server cannot go on, with the reason: nothing is served any more, and the process is best started
+    /// again.
+    pub async fn closed(&self) -> ServeError {
+        self.closed.wait().await.clone()
     }
 
     /// What was counted since the start.
@@ -288,15 +315,37 @@ impl RunningServer {
 }
 
 impl Drop for RunningServer {
-    /// Stops pulling and beating. Handlers that still run keep running, but their leases lapse.
     fn drop(&mut self) {
         self.draining.cancel();
-        self.keeper.stop();
+        self.pullers.close();
+        self.tasks.close();
+        self.dropped.cancel();
     }
 }
 
-/// Watches the size of each record stream: a claim must never be stored where its outcome would not fit.
-async fn watch_sizes(broker: AnyBroker, methods: Vec<Arc<MethodRuntime>>, draining: CancellationToken) {
+/// Whether a record stream is the one that the service was set up with.
+fn is_of(service: &ServiceRuntime, records: &StreamInfo) -> bool {
+    let secret = setup::secret(&service.subjects, records);
+    secret.is_some_and(|secret| service.subjects.record_put_prefix(&secret) == service.record_put_prefix)
+}
+
+/// Stops the keeper at the latest when the runtime ends, and all handlers with it.
+struct StopOnDrop(Keeper);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Watches each record stream: a claim must never be stored where its outcome would not fit, and what is written to a
+/// stream that was replaced is stored nowhere.
+async fn watch_records(
+    broker: AnyBroker,
+    methods: Vec<Arc<MethodRuntime>>,
+    draining: CancellationToken,
+    closed: Arc<SetOnce<ServeError>>,
+) {
     loop {
         for (n, method) in methods.iter().enumerate() {
             let service = &method.service;
@@ -309,6 +358,14 @@ async fn watch_sizes(broker: AnyBroker, methods: Vec<Arc<MethodRuntime>>, draini
                 () = draining.cancelled() => return,
             };
             if let Ok(info) = info {
+                if !is_of(service, &info) {
+                    let stream = service.record_stream.clone();
+                    tracing::error!(stream, "the stream was deleted and made anew: start the worker again");
+                    draining.cancel();
+                    // Set already if a connection is gone as well.
+                    let _ = closed.set(ServeError::Replaced { stream });
+                    return;
+                }
                 let limit = u64::try_from(info.config.max_bytes).unwrap_or(u64::MAX);
                 let full = info.state.bytes > limit / 100 * FULL_AT_PERCENT;
                 if full != service.full.swap(full, Ordering::Relaxed) {

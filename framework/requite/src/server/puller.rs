@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use tokio::sync::broadcast;
+use tokio::sync::{SetOnce, broadcast};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     broker::{AnyBroker, Broker, Event, Message, Outgoing, Subject, Subscription},
+    error::ServeError,
     protocol::{
         attempt::{Attempt, Delivery, Terms},
         pull::{Next, Pulls},
@@ -51,10 +52,12 @@ pub(crate) struct Puller {
     pub(crate) tasks: TaskTracker,
     /// Cancelled when nothing new may be pulled.
     pub(crate) draining: CancellationToken,
-    /// Cancelled when the connection is gone for good.
-    pub(crate) closed: CancellationToken,
+    /// Set when the connection is gone for good.
+    pub(crate) closed: Arc<SetOnce<ServeError>>,
     pub(crate) pulls: Pulls,
     pub(crate) inbox: String,
+    /// Heard from before the first binding on: a reconnect after it ends it.
+    events: broadcast::Receiver<Event>,
     /// Looks for what cuts the connection whenever it is delivered.
     inspector: Inspector,
     /// When this puller last bound.
@@ -77,19 +80,19 @@ impl Puller {
         keeper: Keeper,
         tasks: TaskTracker,
         draining: CancellationToken,
-        closed: CancellationToken,
+        closed: Arc<SetOnce<ServeError>>,
     ) -> Self {
         let pulls = Pulls::new(method.slots.all(), method.times);
         let inbox = broker.new_inbox();
         let inspector = Inspector::new(method.options.lease);
-        Self { method, broker, keeper, tasks, draining, closed, pulls, inbox, inspector, bound_at: Moment(0) }
+        let (events, bound_at) = (broker.events(), Moment(0));
+        Self { method, broker, keeper, tasks, draining, closed, pulls, inbox, events, inspector, bound_at }
     }
 
     /// Runs until the server drains and the last open pull has ended: what still arrives is handed on at once.
     pub(crate) async fn run(mut self) {
-        let mut events = self.broker.events();
         let Ok(mut messages) = self.broker.subscribe(format!("{}.*", self.inbox)).await else {
-            return self.closed.cancel();
+            return self.close();
         };
         let mut ending = false;
         loop {
@@ -105,7 +108,7 @@ impl Puller {
                 continue;
             }
             self.pull().await;
-            match self.hear(&mut messages, &mut events).await {
+            match self.hear(&mut messages).await {
                 Heard::Message(message) => {
                     self.take(message);
                     // What has arrived already is taken without another look at everything else.
@@ -122,7 +125,7 @@ impl Puller {
                     }
                 }
                 Heard::Event(Event::Closed) | Heard::Closed if ending => return,
-                Heard::Event(Event::Closed) | Heard::Closed => return self.closed.cancel(),
+                Heard::Event(Event::Closed) | Heard::Closed => return self.close(),
                 Heard::Event(Event::Denied { subject }) if subject == self.pull_subject() => {
                     tracing::error!(subject, "no permission to pull: this worker gets no requests");
                     self.unbind();
@@ -143,6 +146,11 @@ impl Puller {
                 }
             }
         }
+    }
+
+    fn close(&self) {
+        // Another puller may have been the first to notice.
+        let _ = self.closed.set(ServeError::Closed);
     }
 
     /// Forgets what was known of the stream: whatever comes now may be in somebody's hands.
@@ -212,11 +220,7 @@ impl Puller {
         }
     }
 
-    async fn hear(
-        &mut self,
-        messages: &mut impl Subscription,
-        events: &mut broadcast::Receiver<Event>,
-    ) -> Heard {
+    async fn hear(&mut self, messages: &mut impl Subscription) -> Heard {
         // While the record stream is full, look again from time to time.
         let idle = if self.draining.is_cancelled() { Duration::from_millis(200) } else { BIND_AGAIN };
         let check = self.pulls.check_at().map_or(idle, |at| at.since(self.broker.now()));
@@ -224,7 +228,7 @@ impl Puller {
         tokio::select! {
             biased;
             message = messages.next() => message.map_or(Heard::Closed, Heard::Message),
-            event = events.recv() => match event {
+            event = self.events.recv() => match event {
                 Ok(event) => Heard::Event(event),
                 // Events were missed, and one of them may have been a reconnect.
                 Err(broadcast::error::RecvError::Lagged(_)) => Heard::Event(Event::Reconnected),

@@ -1,5 +1,5 @@
 //! The whole core under faults, in virtual time: real clients, servers, keepers and state machines over the simulated
-//! broker, hundreds of seeds, and the promises checked after each.
+//! broker, thousands of seeds, and the promises checked after each.
 //!
 //! A seed decides everything, so a failure is repeated by its seed: `REQUITE_SEED=7 cargo test -p requite --lib
 //! simulation`. `REQUITE_SEEDS=10000` plays more of them than usual.
@@ -47,7 +47,7 @@ use plan::Plan;
 /// the first, the second are late.
 pub(crate) static PROCESSORS: Mutex<()> = Mutex::const_new(());
 /// How many seeds are played if nobody says otherwise.
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 2_000;
 /// Seeds beyond the usual ones that found something, always played. Whatever changes what a seed decides makes other
 /// runs of them: the list then begins anew.
 const REGRESSIONS: [u64; 0] = [];

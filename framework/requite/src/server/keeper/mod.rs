@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, SetOnce, mpsc};
 
 use super::{held::Held, method::MethodRuntime};
 use crate::{
     broker::{AnyBroker, Broker},
-    error::ConnectError,
+    error::{ConnectError, ServeError},
     protocol::time::Moment,
     turns,
 };
@@ -69,17 +69,19 @@ enum Order {
 
 impl Keeper {
     /// Starts the keeper. On the real broker it lives on a thread of its own; in a simulation, where time is virtual,
-    /// it is a task beside the others.
+    /// it is a task beside the others. `closed` is set when its connection is gone for good.
     pub(crate) async fn start(
         broker: &AnyBroker,
         methods: Vec<Arc<MethodRuntime>>,
         worker: &str,
+        closed: Arc<SetOnce<ServeError>>,
     ) -> Result<Self, ConnectError> {
         let (orders, inbox) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared { intake: Mutex::default(), arrived: Notify::new(), orders });
         let keeper = Self { shared };
         let name = format!("requite keeper {worker}");
-        let run = rounds::Rounds::new(keeper.clone(), methods, inbox, tokio::runtime::Handle::current());
+        let probe = probe::Probe::new(tokio::runtime::Handle::current());
+        let run = rounds::Rounds::new(keeper.clone(), methods, inbox, probe, closed);
         if let AnyBroker::Simulated(_) = broker {
             let own = broker.connect_again(&name).await?;
             tokio::spawn(turns::own_of_keeper(run.run(own)));

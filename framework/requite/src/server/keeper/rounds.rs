@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{SetOnce, broadcast::error::RecvError, mpsc};
 
 use super::{Keeper, Order, control, probe::Probe, table::Table};
 use crate::{
     broker::{AnyBroker, Broker, Event, Outgoing, SendError},
+    error::ServeError,
     protocol::{
         attempt::{self, Ending},
         time::Moment,
@@ -42,6 +43,7 @@ pub(crate) struct Rounds {
     orders: mpsc::UnboundedReceiver<Order>,
     probe: Probe,
     claims: Arc<tokio::sync::Semaphore>,
+    closed: Arc<SetOnce<ServeError>>,
 }
 
 impl Rounds {
@@ -49,14 +51,15 @@ impl Rounds {
         keeper: Keeper,
         methods: Vec<Arc<MethodRuntime>>,
         orders: mpsc::UnboundedReceiver<Order>,
-        user_runtime: tokio::runtime::Handle,
+        probe: Probe,
+        closed: Arc<SetOnce<ServeError>>,
     ) -> Self {
         let claims = Arc::new(tokio::sync::Semaphore::new(CLAIMS_AT_ONCE));
-        Self { keeper, methods, tables: BTreeMap::new(), orders, probe: Probe::new(user_runtime), claims }
+        Self { keeper, methods, tables: BTreeMap::new(), orders, probe, claims, closed }
     }
 
     pub(crate) async fn run(mut self, broker: AnyBroker) {
-        let mut events = broker.events();
+        let (mut events, mut open) = (broker.events(), true);
         let mut questions = control::Questions::listen(&broker, &self.methods).await;
         loop {
             let next = self.next_look().map_or(Duration::from_secs(1), |at| at.since(broker.now()));
@@ -67,7 +70,7 @@ impl Rounds {
                     None | Some(Order::Stop) => return,
                     Some(order) => self.obey(order, &broker).await,
                 },
-                event = events.recv() => self.event(&event, &broker),
+                event = events.recv(), if open => open = self.event(&event, &broker),
                 Some(question) = questions.next() => question.answer(&self, &broker).await,
                 () = keeper.shared.arrived.notified() => tokio::time::sleep(ROUND).await,
                 () = tokio::time::sleep(next) => {}
@@ -168,20 +171,28 @@ impl Rounds {
         }));
     }
 
-    fn event(&mut self, event: &Result<Event, broadcast::error::RecvError>, broker: &AnyBroker) {
-        let reconnected = match event {
-            Ok(Event::Reconnected) | Err(broadcast::error::RecvError::Lagged(_)) => true,
-            Ok(_) | Err(broadcast::error::RecvError::Closed) => false,
-        };
-        if reconnected {
-            self.take_in();
-            for held in self.all() {
-                self.feed(held, attempt::Event::Reconnected, broker);
+    /// Whether there may be more of them.
+    fn event(&mut self, event: &Result<Event, RecvError>, broker: &AnyBroker) -> bool {
+        match event {
+            Ok(Event::Reconnected) | Err(RecvError::Lagged(_)) => self.reconnected(broker),
+            Ok(Event::Closed) | Err(RecvError::Closed) => {
+                // What is in hand is lost in time, round by round.
+                let _ = self.closed.set(ServeError::Closed);
+                return false;
             }
-            // Beats fell due while nothing could be sent, and the connection may not stay until the next ones.
-            for table in self.tables.values_mut() {
-                table.next_beat = broker.now();
-            }
+            Ok(_) => {}
+        }
+        true
+    }
+
+    fn reconnected(&mut self, broker: &AnyBroker) {
+        self.take_in();
+        for held in self.all() {
+            self.feed(held, attempt::Event::Reconnected, broker);
+        }
+        // Beats fell due while nothing could be sent, and the connection may not stay until the next ones.
+        for table in self.tables.values_mut() {
+            table.next_beat = broker.now();
         }
     }
 
