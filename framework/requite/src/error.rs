@@ -284,6 +284,12 @@ pub enum Why {
     /// `accept_within`: the request was sent, and whether it was stored is not known.
     #[error("it is not known whether the request was accepted")]
     AcceptanceUnknown,
+    /// `accept_within`: the server refuses this client's credentials since, and whether it had stored the request is not
+    /// known.
+    #[error(
+        "the server refuses the credentials, and it is not known whether the request was accepted before"
+    )]
+    Unauthorized,
     /// `start_within`: accepted, and no worker serves the method.
     #[error("accepted, but no worker serves the method")]
     NoWorker,

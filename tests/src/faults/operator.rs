@@ -272,7 +272,8 @@ async fn caller(stage: &mut Stage, case: Case) -> anyhow::Result<Expected> {
 
     stage.breaks(&case.to_string(), &[]);
     reload(stage, ONE).await?;
-    stage.in_vain(&caller, &[Class::Unavailable, Class::Unknown]).await?;
+    let refused = stage.in_vain(&caller, &[Class::Unavailable, Class::Unknown]).await?;
+    ensure!(refused.reason.contains("credentials"), "{refused:?}");
     nobody_connects(&bakers).await?;
     stage.ledger.open_gate();
     stage.reaches("first", "bread", RunStep::End).await?;

@@ -414,18 +414,15 @@ fn refusal<E>(verdict: Verdict, drive: &Drive) -> CallError<E> {
     let text = drive.text().to_owned();
     let id = drive.target.id.clone();
     let unknown = |why| CallError::Unknown(Unknown { id: id.clone(), why });
+    let doubt = if drive.is_unauthorized() { Why::Unauthorized } else { Why::AcceptanceUnknown };
     // Whatever the server says to a repetition, an earlier copy may have been taken.
     let unavailable = |why: Unavailable| {
-        if drive.is_in_doubt() || drive.is_accepted() {
-            unknown(Why::AcceptanceUnknown)
-        } else {
-            CallError::Unavailable(why)
-        }
+        if drive.is_in_doubt() || drive.is_accepted() { unknown(doubt) } else { CallError::Unavailable(why) }
     };
     match verdict {
-        Verdict::Outcome | Verdict::AcceptanceUnknown => unknown(Why::AcceptanceUnknown),
+        Verdict::Outcome | Verdict::AcceptanceUnknown => unknown(doubt),
         Verdict::IdReused => CallError::Rejected(Rejected::IdReused),
-        Verdict::TooLarge if drive.is_in_doubt() => unknown(Why::AcceptanceUnknown),
+        Verdict::TooLarge if drive.is_in_doubt() => unknown(doubt),
         Verdict::TooLarge => CallError::Rejected(Rejected::TooLarge { text }),
         Verdict::QueueFull => unavailable(Unavailable::QueueFull { text }),
         Verdict::NoSuchMethod => {

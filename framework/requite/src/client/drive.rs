@@ -201,6 +201,10 @@ impl Drive {
         self.machine.is_in_doubt()
     }
 
+    pub(super) fn is_unauthorized(&self) -> bool {
+        self.client.pending.is_unauthorized()
+    }
+
     pub(super) fn observe(&mut self, observer: Observer) {
         self.observer = Some(observer);
     }

@@ -88,7 +88,11 @@ fn sort(message: Message, subjects: &CallerSubjects, pending: &Pending) {
 async fn hear_events(broker: AnyBroker, subjects: CallerSubjects, pending: Arc<Pending>) {
     let mut events = broker.events();
     loop {
-        match events.recv().await {
+        let event = events.recv().await;
+        if let Ok(Event::Reconnected) = event {
+            pending.set_unauthorized(false);
+        }
+        match event {
             // Messages may have been lost in all these cases: every call reads its record.
             Ok(Event::Reconnected | Event::Overrun) | Err(broadcast::error::RecvError::Lagged(_)) => {
                 pending.deliver_to_all(&Mail::Reconnected);
@@ -98,7 +102,12 @@ async fn hear_events(broker: AnyBroker, subjects: CallerSubjects, pending: Arc<P
                     pending.deliver(&pending.address(service, id), Mail::Denied);
                 }
             }
-            Ok(Event::Unauthorized { text }) => tracing::error!(text, "the server refused the credentials"),
+            Ok(Event::Unauthorized { text }) => {
+                // It comes with every try to connect again.
+                if !pending.set_unauthorized(true) {
+                    tracing::error!(text, "the server refused the credentials");
+                }
+            }
             Ok(Event::Disconnected) => {}
             Ok(Event::Closed) | Err(broadcast::error::RecvError::Closed) => {
                 pending.deliver_to_all(&Mail::Reconnected);

@@ -4,7 +4,10 @@
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     hash::{BuildHasher, Hash},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -106,6 +109,8 @@ pub(super) struct Pending {
     begun: Notify,
     /// Calls under any other id, by `<service>.<id>`.
     others: Mutex<HashMap<Box<str>, Sharing>>,
+    /// Whether the server refuses the client's credentials, as far as it has said.
+    unauthorized: AtomicBool,
 }
 
 /// The calls of this client under one id: the one that made it, or several that attached or chose the same key.
@@ -170,7 +175,22 @@ struct Own {
 
 impl Pending {
     pub(super) fn new(instance: Instance) -> Self {
-        Self { instance, own: Mutex::default(), begun: Notify::new(), others: Mutex::default() }
+        Self {
+            instance,
+            own: Mutex::default(),
+            begun: Notify::new(),
+            others: Mutex::default(),
+            unauthorized: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn is_unauthorized(&self) -> bool {
+        self.unauthorized.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the server refuses the credentials, and returns what was noted before.
+    pub(super) fn set_unauthorized(&self, is: bool) -> bool {
+        self.unauthorized.swap(is, Ordering::Relaxed)
     }
 
     /// The number in an id of this client instance.

@@ -263,6 +263,13 @@ fn translate(event: async_nats::Event) -> Option<Event> {
         async_nats::Event::ServerError(async_nats::ServerError::AuthorizationViolation) => {
             Some(Event::Unauthorized { text: "authorization violation".into() })
         }
+        // A reconnect that was refused; its kind is told as text only.
+        async_nats::Event::ClientError(async_nats::ClientError::Other(text)) => {
+            [ConnectErrorKind::AuthorizationViolation, ConnectErrorKind::Authentication]
+                .iter()
+                .any(|kind| kind.to_string() == text)
+                .then_some(Event::Unauthorized { text })
+        }
         async_nats::Event::ServerError(async_nats::ServerError::Other(text)) => denied_subject(&text)
             .map(|subject| Event::Denied { subject: subject.into() })
             .or_else(|| text.contains("uthentication").then_some(Event::Unauthorized { text })),
