@@ -414,7 +414,8 @@ fn refusal<E>(verdict: Verdict, drive: &Drive) -> CallError<E> {
     let text = drive.text().to_owned();
     let id = drive.target.id.clone();
     let unknown = |why| CallError::Unknown(Unknown { id: id.clone(), why });
-    let doubt = if drive.is_unauthorized() { Why::Unauthorized } else { Why::AcceptanceUnknown };
+    let doubt =
+        if drive.client.pending.is_unauthorized() { Why::Unauthorized } else { Why::AcceptanceUnknown };
     // Whatever the server says to a repetition, an earlier copy may have been taken.
     let unavailable = |why: Unavailable| {
         if drive.is_in_doubt() || drive.is_accepted() { unknown(doubt) } else { CallError::Unavailable(why) }

@@ -75,7 +75,7 @@ pub(super) type Observer = Box<dyn FnMut(&CallEvent) + Send>;
 
 /// A call under way. Dropping it stops to wait; the request stays where it is.
 pub(super) struct Drive {
-    client: Arc<Inner>,
+    pub(super) client: Arc<Inner>,
     pub(super) target: Target,
     /// Nothing for a call that is only attached to.
     request: Option<(Envelope, Bytes)>,
@@ -199,10 +199,6 @@ impl Drive {
 
     pub(super) fn is_in_doubt(&self) -> bool {
         self.machine.is_in_doubt()
-    }
-
-    pub(super) fn is_unauthorized(&self) -> bool {
-        self.client.pending.is_unauthorized()
     }
 
     pub(super) fn observe(&mut self, observer: Observer) {
