@@ -1,4 +1,4 @@
-//! From 1 to 65535 requests at once.
+//! From 1 to 1000000 requests at once.
 #![allow(unused)]
 
 use requite::prelude::*;
@@ -10,7 +10,7 @@ impl Billing {
     #[handler(concurrency = 0)]
     async fn ping(&self) {}
 
-    #[handler(concurrency = 65_536)]
+    #[handler(concurrency = 1_000_001)]
     async fn pong(&self) {}
 }
 

@@ -186,7 +186,7 @@ pub use requite_macros::service;
 /// | `lease = "30s"` | 30 s | at least 6 s; on several replicas 20 s | how long a worker may be silent before another one gets the request; heartbeats renew it, so a long run needs no long lease |
 /// | `max_run = "2h"` | 15 min | at least 1 s | the longest one attempt may take |
 /// | `attempts = 3` | 5 | at least 1 | how many attempts may be used up by retryable errors and dead workers |
-/// | `concurrency = 8` | 16 | 1 to 65,535 | how many requests one worker handles at once |
+/// | `concurrency = 8` | 16 | 1 to 1,000,000 | how many requests one worker handles at once |
 /// | `retention = "7d"` | 24 h with a key, 2 min without | at least 60 s | how long an outcome is kept |
 /// | `once` | off | not with `attempts` | never start again what may have begun: an attempt without an outcome becomes `Aborted` with [`Reason::Interrupted`] |
 /// | `fenced` | off | | claim before every start, so that [`Context::fencing_token`] is always there |

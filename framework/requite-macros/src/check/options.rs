@@ -10,7 +10,7 @@ use std::time::Duration;
 const SHORTEST_LEASE: Duration = Duration::from_secs(6);
 const SHORTEST_RUN: Duration = Duration::from_secs(1);
 const SHORTEST_RETENTION: Duration = Duration::from_secs(60);
-const MOST_AT_ONCE: u64 = 65_535;
+const MOST_AT_ONCE: u64 = 1_000_000;
 const LONGEST_NAME: usize = 64;
 
 pub(crate) fn service(service: &Service, errors: &mut Errors) {

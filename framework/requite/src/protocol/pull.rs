@@ -7,6 +7,10 @@ use super::time::{LeaseTimes, Moment};
 /// A pull whose end was not heard for this long after its time is over was lost.
 const LATE: Duration = Duration::from_millis(500);
 
+/// Messages that may be on their way at once: half of what a subscription of the NATS client takes in before it drops
+/// some. A worker with many slots finds them filled in several pulls.
+const MOST_EXPECTED: usize = 32 * 1024;
+
 /// One pull on its way.
 #[derive(Clone, Copy, Debug)]
 struct Pull {
@@ -24,6 +28,8 @@ pub(crate) struct Pulls {
     /// Messages that the open pulls may still bring.
     expected: usize,
     next_token: u64,
+    /// Pulls below this token count no more: what their late ends say is missing is not expected any more.
+    counted_from: u64,
     heard: Moment,
     /// The oldest pull that was forgotten, and until when it may still bring something.
     forgotten: Option<Pull>,
@@ -45,16 +51,18 @@ impl Pulls {
             open: VecDeque::new(),
             expected: 0,
             next_token: 0,
+            counted_from: 0,
             heard: Moment(0),
             forgotten: None,
         }
     }
 
-    /// The pull to send now, where `held` slots are taken: as many as are free, once that is a quarter of all or
-    /// nothing is on its way.
+    /// The pull to send now, where `held` slots are taken: as many as are free and may be on their way, once that is a
+    /// quarter of all or nothing is on its way.
     pub(crate) fn next(&mut self, held: usize, now: Moment) -> Option<Next> {
-        let free = self.slots.saturating_sub(held + self.expected);
-        if free == 0 || (!self.open.is_empty() && self.expected > 0 && free * 4 < self.slots) {
+        let most = self.slots.min(MOST_EXPECTED);
+        let free = self.slots.saturating_sub(held + self.expected).min(most.saturating_sub(self.expected));
+        if free == 0 || (!self.open.is_empty() && self.expected > 0 && free * 4 < most) {
             return None;
         }
         if self.open.is_empty() {
@@ -84,9 +92,12 @@ impl Pulls {
     /// A status ended a pull; `missing` of its messages will not come.
     pub(crate) fn ended(&mut self, token: u64, missing: Option<usize>, now: Moment) {
         self.heard = now;
+        if token < self.counted_from {
+            return;
+        }
         self.open.retain(|pull| pull.token != token);
         if self.open.is_empty() {
-            self.expected = 0;
+            self.clear();
         } else {
             self.expected = self.expected.saturating_sub(missing.unwrap_or(0));
         }
@@ -96,14 +107,19 @@ impl Pulls {
     /// on its way.
     pub(crate) fn reset(&mut self) {
         self.forgotten = self.forgotten.or(self.open.front().copied());
+        self.clear();
+    }
+
+    fn clear(&mut self) {
         self.open.clear();
         self.expected = 0;
+        self.counted_from = self.next_token;
     }
 
     /// Drops the record of pulls that brought all they were asked for: their end has no status.
     pub(crate) fn settle(&mut self) {
         if self.expected == 0 {
-            self.open.clear();
+            self.clear();
         }
     }
 
@@ -165,6 +181,36 @@ mod tests {
         }
         assert_eq!(pulls.next(5, Moment(2)), None);
         assert_eq!(pulls.next(4, Moment(2)).map(|next| next.batch), Some(4));
+    }
+
+    #[test]
+    fn no_more_is_on_its_way_than_a_subscription_takes() {
+        let mut pulls = pulls(100_000);
+        assert_eq!(pulls.next(0, Moment(1)).map(|next| next.batch), Some(MOST_EXPECTED));
+        assert_eq!(pulls.next(0, Moment(1)), None);
+        for held in 1..=MOST_EXPECTED / 4 {
+            assert_eq!(pulls.next(held - 1, Moment(2)), None);
+            pulls.delivered(Moment(2));
+        }
+        let quarter = MOST_EXPECTED / 4;
+        assert_eq!(pulls.next(quarter, Moment(2)).map(|next| next.batch), Some(quarter));
+        for _ in 0..MOST_EXPECTED {
+            pulls.delivered(Moment(3));
+        }
+        pulls.settle();
+        assert_eq!(pulls.next(99_999, Moment(3)).map(|next| next.batch), Some(1));
+    }
+
+    #[test]
+    fn a_late_end_of_a_forgotten_pull_takes_nothing_from_the_next_one() {
+        let mut pulls = pulls(16);
+        pulls.next(0, Moment(1));
+        pulls.reset();
+        assert_eq!(pulls.next(0, Moment(2)), Some(Next { token: 1, batch: 16 }));
+        pulls.ended(0, Some(16), Moment(3));
+        assert_eq!(pulls.next(0, Moment(3)), None, "twice as many as there are slots");
+        pulls.ended(1, Some(16), Moment(4));
+        assert_eq!(pulls.next(0, Moment(4)).map(|next| next.batch), Some(16));
     }
 
     #[test]
