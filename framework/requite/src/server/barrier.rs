@@ -81,6 +81,15 @@ pub(crate) enum Unconfirmed {
     Refused(u16),
 }
 
+/// How long the answer to a barrier is waited for.
+///
+/// A single server takes in order what comes on one connection, so an answer proves the heartbeats before it however late
+/// it is, and where a server has more to do than it gets done every answer is late. Of several the one that answers late
+/// may be another one than the heartbeats went to.
+pub(crate) fn answer_within(method: &MethodRuntime) -> Duration {
+    if method.service.replicas > 1 { method.times.heartbeat() } else { method.times.lease }
+}
+
 /// Waits for what confirms the heartbeats up to that of `last`.
 ///
 /// A worker that is not bound does not know whether the stream is still the same one, and in another one the ack would
@@ -110,7 +119,7 @@ pub(crate) async fn confirmed(
             Outgoing::new(ack_by_sequence(stream, consumer, settled), Bytes::from_static(b"+ACK"))
         }
     };
-    match broker.request(barrier, method.times.heartbeat()).await?.status {
+    match broker.request(barrier, answer_within(method)).await?.status {
         None => Ok(()),
         Some(status) => Err(Unconfirmed::Refused(status)),
     }

@@ -70,6 +70,8 @@ use server::Server;
 const CLOCK_BEGIN: Duration = Duration::from_secs(1_000);
 const MAX_PAYLOAD: usize = 1024 * 1024;
 const VERSION: &str = "2.15.1";
+/// How often it is looked whether a connection has room again.
+const ROOM: Duration = Duration::from_millis(10);
 
 /// The server with the clock that drives it.
 struct World {
@@ -197,7 +199,11 @@ impl Broker for Connection {
             let link = link.ok_or(SendError::Closed)?;
             server.network.send(link, Frame::Publish(message), now);
             Ok(())
-        })
+        })?;
+        while self.act(|server, _| server.network.links.get(&self.0.link).is_some_and(|link| link.full)) {
+            tokio::time::sleep(ROOM).await;
+        }
+        Ok(())
     }
 
     fn request(

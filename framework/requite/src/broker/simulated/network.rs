@@ -83,6 +83,8 @@ pub(super) struct Link {
     pub(super) latency: Latency,
     pub(super) up: bool,
     pub(super) frozen: bool,
+    /// Whoever publishes waits for room behind its message, as with the real client's buffer.
+    pub(super) full: bool,
     /// Of a split cluster.
     pub(super) side: Side,
     pub(super) down_until: u64,
@@ -169,6 +171,7 @@ impl Network {
             latency,
             up: true,
             frozen: false,
+            full: false,
             side: Side::default(),
             down_until: 0,
             server: server.to_owned(),

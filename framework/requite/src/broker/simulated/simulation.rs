@@ -77,6 +77,15 @@ impl Simulation {
         });
     }
 
+    /// Whether whoever publishes waits for room behind its message.
+    pub(crate) fn fill(&self, name: &str, full: bool) {
+        self.strike(name, |server, link| {
+            if let Some(link) = server.network.links.get_mut(&link) {
+                link.full = full;
+            }
+        });
+    }
+
     /// Ends a freeze: what waited passes at once, in order.
     pub(crate) fn thaw(&self, name: &str) {
         self.strike(name, |server, link| {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use super::rounds::Rounds;
@@ -79,7 +80,7 @@ async fn forward(
 }
 
 impl Question {
-    pub(super) async fn answer(self, rounds: &Rounds, broker: &AnyBroker) {
+    pub(super) fn answer(self, rounds: &Rounds, broker: &AnyBroker) {
         let (message, body) = match self {
             Self::Mine(message) => {
                 let mine =
@@ -103,7 +104,8 @@ impl Question {
         };
         let mut answer = Outgoing::new(reply.to_string(), Bytes::from_static(body));
         answer.headers = Headers::default().with(header::VERSION, VERSION);
-        let _ = broker.publish(answer).await;
+        // Without waiting for room: at most a backlog of them.
+        let _ = broker.publish(answer).now_or_never();
     }
 }
 

@@ -20,6 +20,8 @@ mod control;
 mod probe;
 mod rounds;
 mod table;
+#[cfg(test)]
+mod tests;
 
 /// A handle to the keeper; clones reach the same one.
 #[derive(Clone)]

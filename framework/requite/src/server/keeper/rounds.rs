@@ -3,7 +3,15 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::sync::{SetOnce, broadcast::error::RecvError, mpsc};
+use futures_util::FutureExt;
+use tokio::sync::{
+    SetOnce,
+    broadcast::{
+        self,
+        error::{RecvError, TryRecvError},
+    },
+    mpsc,
+};
 
 use super::{Keeper, Order, control, probe::Probe, table::Table};
 use crate::{
@@ -31,6 +39,8 @@ use crate::planted::{Bug, is_planted};
 const ROUND: Duration = Duration::from_millis(50);
 /// A handler that did not stop at its `max_run` by itself is ended from here after this long.
 const OVERDUE: Duration = Duration::from_secs(1);
+/// Heartbeats that found the last ones still on their way out are tried again after this long.
+const AGAIN: Duration = Duration::from_millis(500);
 /// Claims that are written again at once after a reconnect; the others follow as answers come.
 const CLAIMS_AT_ONCE: usize = 256;
 
@@ -71,12 +81,12 @@ impl Rounds {
                     Some(order) => self.obey(order, &broker).await,
                 },
                 event = events.recv(), if open => open = self.event(&event, &broker),
-                Some(question) = questions.next() => question.answer(&self, &broker).await,
+                Some(question) = questions.next() => question.answer(&self, &broker),
                 () = keeper.shared.arrived.notified() => tokio::time::sleep(ROUND).await,
                 () = tokio::time::sleep(next) => {}
             }
             self.take_in();
-            self.round(&broker).await;
+            self.round(&broker);
         }
     }
 
@@ -110,8 +120,8 @@ impl Rounds {
 
     async fn obey(&mut self, order: Order, broker: &AnyBroker) {
         match order {
-            Order::Prove(held) => self.prove(held, broker).await,
-            Order::Nak { ack, delay, expires } => nak(&ack, delay, expires, broker).await,
+            Order::Prove(held) => self.prove(held, broker),
+            Order::Nak { ack, delay, expires } => nak(&ack, delay, expires, broker),
             Order::HandOver(done) => {
                 self.take_in();
                 for held in self.all() {
@@ -128,12 +138,12 @@ impl Rounds {
     }
 
     /// One heartbeat and one barrier for everything that waits for a proof.
-    async fn prove(&mut self, first: Arc<Held>, broker: &AnyBroker) {
+    fn prove(&mut self, first: Arc<Held>, broker: &AnyBroker) {
         let mut waiting = vec![first];
         while let Ok(order) = self.orders.try_recv() {
             match order {
                 Order::Prove(held) => waiting.push(held),
-                Order::Nak { ack, delay, expires } => nak(&ack, delay, expires, broker).await,
+                Order::Nak { ack, delay, expires } => nak(&ack, delay, expires, broker),
                 other => {
                     // Rare orders wait until after this round.
                     let _ = self.keeper.shared.orders.send(other);
@@ -145,7 +155,7 @@ impl Rounds {
             let of_method: Vec<_> =
                 waiting.iter().filter(|it| Arc::ptr_eq(&it.method, method)).cloned().collect();
             if !of_method.is_empty() {
-                beat(method, of_method, broker, false).await;
+                tokio::spawn(turns::own(beat(Arc::clone(method), of_method, broker.clone(), false)));
             }
         }
     }
@@ -196,11 +206,14 @@ impl Rounds {
         }
     }
 
-    async fn round(&mut self, broker: &AnyBroker) {
+    fn round(&mut self, broker: &AnyBroker) {
         let now = broker.now();
         self.probe.round(now, &self.methods);
+        let mut has_room = true;
         for held in self.tables.values_mut().flat_map(|table| table.age(now)) {
-            settle::signal(&held, SignalKind::Started, broker).await;
+            // A hint is not worth waiting for: what finds no room is not sent.
+            has_room =
+                has_room && settle::signal(&held, SignalKind::Started, broker).now_or_never().is_some();
         }
         let due: Vec<usize> = self
             .tables
@@ -209,13 +222,13 @@ impl Rounds {
             .map(|(position, _)| *position)
             .collect();
         for position in due {
-            self.beat(position, now, broker).await;
+            self.beat(position, now, broker);
         }
     }
 
     /// One round of heartbeats for a method. Whatever is lost is lost before anything is sent: after a stop of the
     /// process or a suspended machine that is what this round finds first.
-    async fn beat(&mut self, position: usize, now: Moment, broker: &AnyBroker) {
+    fn beat(&mut self, position: usize, now: Moment, broker: &AnyBroker) {
         let method = Arc::clone(&self.methods[position]);
         let table = self.tables.get_mut(&position).expect("a table that is due exists");
         table.next_beat = now + method.times.heartbeat();
@@ -230,17 +243,24 @@ impl Rounds {
                 self.feed(held, attempt::Event::Beat, broker);
             }
         }
+        let table = self.tables.get_mut(&position).expect("a table that is due exists");
+        if table.beats.as_ref().is_some_and(|beats| !beats.is_finished()) {
+            tracing::warn!(method = method.options.name, "the last heartbeats are still on their way out");
+            table.next_beat = now + AGAIN;
+            return;
+        }
         let held: Vec<_> = long.into_iter().filter(|held| !held.is_over()).collect();
-        beat(&method, held, broker, true).await;
+        table.beats = Some(tokio::spawn(turns::own(beat(method, held, broker.clone(), true))));
     }
 }
 
-/// Sends a heartbeat for each delivery, and starts to wait for the one answer that confirms all of them. The answer is
-/// awaited beside the rounds: a silent server must not stop the next heartbeat.
+/// Sends a heartbeat for each delivery, and starts to wait for the one answer that confirms all of them.
 ///
-/// While the connection is down nothing is sent: it would be delivered later, and extend somebody else's lease.
-async fn beat(method: &Arc<MethodRuntime>, held: Vec<Arc<Held>>, broker: &AnyBroker, signals: bool) {
-    let sent = broker.now();
+/// Both beside the rounds: a connection that takes nothing more, or a server that says nothing, must not keep them from
+/// noticing which leases are lost. While the connection is down nothing is sent: it would be delivered later, and extend
+/// somebody else's lease.
+async fn beat(method: Arc<MethodRuntime>, held: Vec<Arc<Held>>, broker: AnyBroker, signals: bool) {
+    let (sent, mut events) = (broker.now(), broker.events());
     let counters = &method.service.counters;
     if !broker.is_connected() {
         return;
@@ -254,17 +274,19 @@ async fn beat(method: &Arc<MethodRuntime>, held: Vec<Arc<Held>>, broker: &AnyBro
         }
         count(&counters.heartbeats);
         if signals && one.started().is_some() {
-            settle::signal(one, SignalKind::Alive, broker).await;
+            settle::signal(one, SignalKind::Alive, &broker).await;
+        }
+        // What went out before a cut was lost with it, and the barrier behind it would be answered all the same.
+        if was_cut(&mut events) {
+            return;
         }
     }
     let Some(last) = held.iter().rfind(|one| !one.is_over()).cloned() else {
         return;
     };
-    let (method, broker) = (Arc::clone(method), broker.clone());
     tokio::spawn(turns::own(async move {
-        // An answer later than a heartbeat interval is worth no more than the next one's.
-        let confirmed =
-            tokio::time::timeout(method.times.heartbeat(), barrier::confirmed(&method, &last, &broker));
+        let within = barrier::answer_within(&method);
+        let confirmed = tokio::time::timeout(within, barrier::confirmed(&method, &last, &broker));
         let confirmed = confirmed.await.unwrap_or(Err(SendError::TimedOut.into()));
         let answered = broker.now();
         match confirmed {
@@ -281,8 +303,21 @@ async fn beat(method: &Arc<MethodRuntime>, held: Vec<Arc<Held>>, broker: &AnyBro
     }));
 }
 
+/// Whether the connection was lost since these events are listened to.
+fn was_cut(events: &mut broadcast::Receiver<Event>) -> bool {
+    loop {
+        match events.try_recv() {
+            Ok(Event::Disconnected | Event::Reconnected) | Err(TryRecvError::Lagged(_)) => return true,
+            Ok(_) => {}
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return false,
+        }
+    }
+}
+
 /// Hands a delivery back. Dropped, not sent later: by then the request may be in other hands.
-async fn nak(ack: &str, delay: Duration, expires: Moment, broker: &AnyBroker) {
+///
+/// It does not wait for room: there are no more of these than requests in hand.
+fn nak(ack: &str, delay: Duration, expires: Moment, broker: &AnyBroker) {
     let in_time = broker.now() < expires && broker.is_connected();
     #[cfg(test)]
     let in_time = in_time || is_planted(Bug::LateNak);
@@ -292,6 +327,6 @@ async fn nak(ack: &str, delay: Duration, expires: Moment, broker: &AnyBroker) {
         } else {
             Bytes::from(format!("-NAK {{\"delay\":{}}}", delay.as_nanos()))
         };
-        let _ = broker.publish(Outgoing::new(ack.to_owned(), body)).await;
+        let _ = broker.publish(Outgoing::new(ack.to_owned(), body)).now_or_never();
     }
 }

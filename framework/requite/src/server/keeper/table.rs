@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use tokio::task::JoinHandle;
+
 use crate::{protocol::time::Moment, server::held::Held};
 
 /// Handlers that end sooner are never looked at again: no signal, no heartbeat.
@@ -16,6 +18,8 @@ pub(crate) struct Table {
     pub(crate) long: Vec<Arc<Held>>,
     /// When the next round of heartbeats is due.
     pub(crate) next_beat: Moment,
+    /// The last round of heartbeats on its way out.
+    pub(crate) beats: Option<JoinHandle<()>>,
 }
 
 impl Table {
