@@ -66,15 +66,10 @@ pub(crate) enum DecodeError {
         offset: usize,
     },
     /// The memory that the value would need.
-    #[error(
-        "with the value at byte {offset} the payload needs more memory than the limit, \
-         40 times its size plus a headroom of {headroom} bytes"
-    )]
+    #[error("the value needs more memory than the limit, 40 times the payload plus {headroom} bytes")]
     Memory {
         /// [`Limits::headroom`](super::Limits::headroom).
         headroom: usize,
-        /// Where the value that is too much begins.
-        offset: usize,
     },
     /// Text that is not UTF-8.
     #[error("the text at byte {offset} is not valid UTF-8")]

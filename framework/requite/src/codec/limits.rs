@@ -1,36 +1,39 @@
-//! What a payload may ask of its reader, and the account that a scan keeps of it.
+//! What a payload may ask of its reader.
 //!
 //! # How much memory a value needs
 //!
-//! The target type is unknown to a scan, so it charges for the greediest common one, a generic tree such as
-//! [`serde_json::Value`] on a 64-bit system, as the allocator hands memory out:
+//! Serde allocates what the target type asks for, so the account is kept while it reads
+//! ([`metered`](super::metered)), by what allocators are asked for when a collection grows and is copied:
 //!
-//! | value | charged bytes | why |
+//! | what is read | charged bytes | why |
 //! |---|---|---|
 //! | number, bool, nil | 0 | lies in the slot of whatever holds it |
-//! | text of `n` bytes | `n` + 32 | a block and its rounding |
-//! | binary of `n` bytes | 32 × `n` + 32 | may be read as a list of `n` values |
-//! | list of `n` values | 32 × (`n`, rounded up to 4, 8, 16 …) + 16 | slots of 32 bytes in a vector that doubles; at most a page of what is unused is resident |
-//! | JSON list of `n` values | 64 × `n` + 80 | the same, where `n` shows only at the end |
-//! | map of `n` entries | 640 × ⌈`n` / 5⌉ | B-tree nodes, however little of them is filled |
+//! | text or binary of `n` bytes | `n` + 32 | a block and its rounding |
+//! | struct, tuple, enum | its size | it may be kept in a box |
+//! | list | 4 slots, or as many as are reserved; when those are full 3 in all for each of them, and so on | a vector that doubles, with the old one until it is copied |
+//! | map | 11 entries, and 3.5 for each | a B-tree's first node; a hash table that is half empty, with the old one until it is copied |
+//! | a tree such as [`serde_json::Value`] | as slots of 32 bytes; a map 640, and 200 for each entry beyond 5 | its type is known only when it is there |
+//! | what has no type yet | as a tree, and as the buffer that serde fills first: as much as a list, 64 to 192 for an entry | an untagged or internally tagged enum, or one with flattened fields, is built from such a buffer |
 //!
-//! What is empty is charged nothing. The sum may reach 40 × the payload, plus [`Limits::headroom`]. A long
-//! flat list, a text and a binary need about 32 bytes of memory for one of MessagePack, so they pass at any
-//! size, and so does a list of empty lists. What exceeds its share is many tiny maps and lists: `{"":nil}` is three bytes
-//! and one node, `[nil]` two bytes and four slots. The headroom is there for them, because a struct or a pair
-//! looks the same and is harmless.
+//! What was charged for a buffer is given back when the element of a list, or the field of a struct, that was read
+//! through it is there. The sum may reach 40 × the payload, plus [`Limits::headroom`].
 //!
-//! Against the resident memory of 1 MiB read as such a tree (glibc, x86-64), in multiples of the payload:
+//! What no limit of ours bounds is an untagged enum *inside itself*: serde copies everything below it once more at every
+//! level, out of reach of a deserializer. Sixty levels take sixty copies.
 //!
-//! | list of | MessagePack: charged, measured | JSON: charged, measured |
-//! |---|---|---|
-//! | `[]` | 32, 32.6 | 21, 14.8 |
-//! | `[0]` | 88, 88.1 | 52, 44.1 |
-//! | `[[[[[nil]]]]]`, `[[[[0]]]]` | 125, 125.4 | 64, 60.9 |
-//! | `{"":nil}`, `{"":0}` | 224, 224.2 | 105, 96.1 |
+//! MessagePack lists that are read: the largest that `cargo test -p requite --lib lists_are_read -- --nocapture` finds, in
+//! steps of a fifth up to 881,748 bytes of payload, and how many bytes of memory each of those took at the most. Counted
+//! is what the thread had allocated at once, a vector that grows and its copy both.
 //!
-//! Types whose size does not come from the payload (a struct of many defaulted fields, read from an empty map)
-//! are bounded by [`Limits::elements`] × their size instead; a scan cannot see more.
+//! | list of | as a tree | of untagged enums | with a type |
+//! |---|---|---|---|
+//! | `7` | 32,773, 48.0 each | 16,389, 56.0 each | `u64`: 881,748, 14.3 each |
+//! | `""` | 32,773, 48.0 each | 16,389, 56.0 each | `String`: 623,492, 40.4 each |
+//! | `[7]` | 16,389, 80.0 each | 16,389, 32.0 each | lists of `u64`: 623,491, 22.4 each |
+//! | `{"":7}` | 4,874, 223.9 each | 4,874, 229.1 each | hash tables: 6,893, 65.3 each |
+//!
+//! These are the greediest. Lists of longer values are read at any size, also as trees: numbers of four digits and
+//! more, texts of four letters, records of a few fields.
 
 use super::DecodeError;
 
@@ -40,14 +43,23 @@ pub(super) const DEEPEST: usize = 64;
 /// Bytes of memory that every byte of a payload may turn into.
 const EXPANSION: usize = 40;
 
-/// The most that the table charges for a byte: a map of one entry whose key is one byte, two bytes beside the
-/// entry's value, takes a node.
-const GREATEST_EXPANSION: usize = MAP_NODE / 2;
-
-const SLOT: usize = 32;
-const PAGE: usize = 4096;
-const MAP_NODE: usize = 640;
-const MAP_NODE_ENTRIES: usize = 5;
+/// What a block takes beside its bytes.
+pub(super) const BLOCK: usize = 32;
+/// What a vector begins with.
+pub(super) const FIRST_SLOTS: usize = 4;
+/// The most that serde reserves at once because of a declared length, in bytes.
+pub(super) const LARGEST_RESERVE: usize = 1 << 20;
+/// The largest slot that is reckoned with where less than that is left.
+pub(super) const LARGEST_SLOT: usize = 4096;
+/// Entries in the first node of a B-tree.
+pub(super) const ENTRIES_OF_A_NODE: usize = 11;
+/// A value without a type.
+pub(super) const TREE_SLOT: usize = 32;
+/// A map of such values, and how many entries it has room for, be it a B-tree or a hash table.
+pub(super) const TREE_NODE: usize = 640;
+pub(super) const ENTRIES_OF_A_TREE_NODE: usize = 5;
+/// A further entry.
+pub(super) const TREE_ENTRY: usize = 200;
 
 /// What a payload may ask of its reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,20 +73,15 @@ pub(crate) struct Limits {
 }
 
 impl Default for Limits {
-    /// At NATS' default size, 1 MiB, every flat payload passes (a byte array that was written as a list of
-    /// numbers, say), and every list of lists of two or more numbers; so do 72,000 structs as small as
-    /// `{"x":1,"y":2}`.
     fn default() -> Self {
-        Self { depth: DEEPEST, elements: 1 << 20, headroom: 32 << 20 }
+        Self { depth: DEEPEST, elements: 1 << 20, headroom: 1_000_000 }
     }
 }
 
 impl Limits {
-    /// The most memory, in bytes, that decoding a payload of this size needs: what to reserve beforehand.
+    /// The most memory, in bytes, that decoding a payload of this size may need.
     pub(crate) fn memory(&self, payload: usize) -> usize {
-        let allowed = payload.saturating_mul(EXPANSION).saturating_add(self.headroom);
-        let possible = payload.saturating_mul(GREATEST_EXPANSION);
-        allowed.min(possible)
+        payload.saturating_mul(EXPANSION).saturating_add(self.headroom)
     }
 
     /// The depth that is enforced.
@@ -87,12 +94,11 @@ impl Limits {
 pub(super) struct Budget<'a> {
     limits: &'a Limits,
     elements: usize,
-    memory: usize,
 }
 
 impl<'a> Budget<'a> {
-    pub(super) fn new(limits: &'a Limits, payload: usize) -> Self {
-        Self { limits, elements: limits.elements, memory: limits.memory(payload) }
+    pub(super) fn new(limits: &'a Limits) -> Self {
+        Self { limits, elements: limits.elements }
     }
 
     /// Fails if one more list or map cannot be opened inside `depth` others.
@@ -102,73 +108,13 @@ impl<'a> Budget<'a> {
         if depth < limit { Ok(()) } else { Err(DecodeError::Depth { limit, offset }) }
     }
 
+    /// Values of a list, or entries of a map.
     #[inline]
-    pub(super) fn text(&mut self, len: usize, offset: usize) -> Result<(), DecodeError> {
-        self.memory(block(len), offset)
-    }
-
-    #[inline]
-    pub(super) fn binary(&mut self, len: usize, offset: usize) -> Result<(), DecodeError> {
-        self.memory(block(len.saturating_mul(SLOT)), offset)
-    }
-
-    #[inline]
-    pub(super) fn list(&mut self, len: usize, offset: usize) -> Result<(), DecodeError> {
-        self.elements(len, offset)?;
-        self.memory(slots(len), offset)
-    }
-
-    #[inline]
-    pub(super) fn map(&mut self, entries: usize, offset: usize) -> Result<(), DecodeError> {
-        self.elements(entries, offset)?;
-        self.memory(entries.div_ceil(MAP_NODE_ENTRIES).saturating_mul(MAP_NODE), offset)
-    }
-
-    /// The first value of a list, or entry of a map, whose length shows only at its end.
-    #[inline]
-    pub(super) fn first(&mut self, in_map: bool, offset: usize) -> Result<(), DecodeError> {
-        self.elements(1, offset)?;
-        self.memory(if in_map { MAP_NODE } else { slots(4) }, offset)
-    }
-
-    /// A further value or entry of the same.
-    #[inline]
-    pub(super) fn further(&mut self, in_map: bool, offset: usize) -> Result<(), DecodeError> {
-        self.elements(1, offset)?;
-        self.memory(if in_map { MAP_NODE / MAP_NODE_ENTRIES } else { 2 * SLOT }, offset)
-    }
-
-    #[inline]
-    fn elements(&mut self, count: usize, offset: usize) -> Result<(), DecodeError> {
+    pub(super) fn elements(&mut self, count: usize, offset: usize) -> Result<(), DecodeError> {
         self.elements = self
             .elements
             .checked_sub(count)
             .ok_or(DecodeError::Elements { limit: self.limits.elements, offset })?;
         Ok(())
     }
-
-    #[inline]
-    fn memory(&mut self, bytes: usize, offset: usize) -> Result<(), DecodeError> {
-        self.memory = self
-            .memory
-            .checked_sub(bytes)
-            .ok_or(DecodeError::Memory { headroom: self.limits.headroom, offset })?;
-        Ok(())
-    }
-}
-
-/// A block of this many bytes, with its header and rounding. Nothing is allocated for nothing.
-fn block(bytes: usize) -> usize {
-    if bytes == 0 { 0 } else { bytes.saturating_add(32) }
-}
-
-/// A vector with this many slots in use.
-fn slots(count: usize) -> usize {
-    if count == 0 {
-        return 0;
-    }
-    let used = count.saturating_mul(SLOT);
-    let touched = used.saturating_add(PAGE);
-    let doubled = used.max(4 * SLOT).checked_next_power_of_two().unwrap_or(touched);
-    doubled.min(touched).saturating_add(16)
 }

@@ -3,11 +3,13 @@
 //!
 //! Serde recurses as deep as its input nests (600 nested arrays, 600 bytes, overflow a worker's stack, which
 //! aborts the process) and allocates what its input asks for. So [`decode`] first walks the whole payload
-//! without recursion and without allocation, and hands serde only what is within the [`Limits`].
+//! without recursion and without allocation, and hands serde only what is within the [`Limits`] of depth and count. What
+//! the value takes of memory depends on its type, and is counted while serde reads.
 
 mod content_type;
 mod error;
 mod limits;
+mod metered;
 mod sanitise;
 mod scan_json;
 mod scan_msgpack;
@@ -15,12 +17,14 @@ mod scan_msgpack;
 mod tests;
 
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 pub(crate) use content_type::ContentType;
 pub(crate) use error::{DecodeError, EncodeError};
 pub(crate) use limits::Limits;
 pub(crate) use sanitise::sanitise;
+
+use metered::Meter;
 
 /// Most payloads are smaller, and then their buffer never grows.
 const USUAL_SIZE: usize = 256;
@@ -55,21 +59,29 @@ where
 ///
 /// If the payload is not exactly one well-formed value, exceeds a limit, or does not fit `T`. All of these are
 /// final: the same bytes fail again.
-pub(crate) fn decode<T>(content_type: ContentType, payload: &[u8], limits: &Limits) -> Result<T, DecodeError>
+pub(crate) fn decode<'a, T>(
+    content_type: ContentType,
+    payload: &'a [u8],
+    limits: &Limits,
+) -> Result<T, DecodeError>
 where
-    T: DeserializeOwned,
+    T: Deserialize<'a>,
 {
-    match content_type {
+    let meter = Meter::new(limits.memory(payload.len()));
+    let read = match content_type {
         ContentType::MessagePack => {
             scan_msgpack::scan(payload, limits)?;
             let mut deserializer = rmp_serde::Deserializer::from_read_ref(payload);
             // A second belt. rmp-serde refuses at the number itself, and counts an extension as a level.
             deserializer.set_max_depth(limits.depth() + 2);
-            T::deserialize(&mut deserializer).map_err(DecodeError::message_pack)
+            T::deserialize(meter.meter(&mut deserializer)).map_err(DecodeError::message_pack)
         }
         ContentType::Json => {
             let text = scan_json::scan(payload, limits)?;
-            serde_json::from_str(text).map_err(DecodeError::json)
+            let mut deserializer = serde_json::Deserializer::from_str(text);
+            let read = T::deserialize(meter.meter(&mut deserializer));
+            read.and_then(|value| deserializer.end().map(|()| value)).map_err(DecodeError::json)
         }
-    }
+    };
+    if meter.is_exceeded() { Err(DecodeError::Memory { headroom: limits.headroom }) } else { read }
 }

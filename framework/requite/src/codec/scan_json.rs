@@ -17,9 +17,7 @@ pub(super) fn scan<'a>(payload: &'a [u8], limits: &Limits) -> Result<&'a str, De
     if after_space(payload, 0) == payload.len() {
         return Err(DecodeError::Empty);
     }
-    let mut budget = Budget::new(limits, payload.len());
-    // What is open, innermost last: one bit each, set for a map. Exactly as deep as `Limits` can allow.
-    let mut maps = 0_u64;
+    let mut budget = Budget::new(limits);
     let mut depth = 0;
     let mut at = 0;
     while let Some(&byte) = payload.get(at) {
@@ -28,31 +26,22 @@ pub(super) fn scan<'a>(payload: &'a [u8], limits: &Limits) -> Result<&'a str, De
         match byte {
             b'"' => {
                 at = after_string(payload, at);
-                budget.text(at - offset, offset)?;
             }
             b'[' | b'{' => {
                 budget.open(depth, offset)?;
-                maps = (maps << 1) | u64::from(byte == b'{');
                 depth += 1;
                 at = after_space(payload, at);
                 if !matches!(payload.get(at), Some(b']' | b'}')) {
-                    budget.first(is_map(maps), offset)?;
+                    budget.elements(1, offset)?;
                 }
             }
             b']' | b'}' if depth == 0 => break,
-            b']' | b'}' => {
-                maps >>= 1;
-                depth -= 1;
-            }
-            b',' => budget.further(is_map(maps), offset)?,
+            b']' | b'}' => depth -= 1,
+            b',' => budget.elements(1, offset)?,
             _ => {}
         }
     }
     Ok(text)
-}
-
-const fn is_map(maps: u64) -> bool {
-    maps & 1 == 1
 }
 
 /// Where a string ends that begins before `at`: behind its closing quote, or at the end of the payload.

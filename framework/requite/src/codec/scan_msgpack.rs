@@ -13,7 +13,7 @@ pub(super) fn scan(payload: &[u8], limits: &Limits) -> Result<(), DecodeError> {
     if payload.is_empty() {
         return Err(DecodeError::Empty);
     }
-    let mut budget = Budget::new(limits, payload.len());
+    let mut budget = Budget::new(limits);
     let mut reader = Reader { payload, at: 0 };
     // How many values are still to come: in the innermost open list or map, and in each one around it.
     let mut missing = 1;
@@ -30,19 +30,17 @@ pub(super) fn scan(payload: &[u8], limits: &Limits) -> Result<(), DecodeError> {
         missing -= 1;
         let offset = reader.at;
         match reader.value()? {
-            Value::Scalar => {}
-            Value::Text(len) => budget.text(len, offset)?,
-            Value::Binary(len) => budget.binary(len, offset)?,
+            Value::Flat => {}
             Value::List(len) => {
                 budget.open(depth, offset)?;
-                budget.list(len, offset)?;
+                budget.elements(len, offset)?;
                 outer[depth] = missing;
                 depth += 1;
                 missing = len;
             }
             Value::Map(entries) => {
                 budget.open(depth, offset)?;
-                budget.map(entries, offset)?;
+                budget.elements(entries, offset)?;
                 outer[depth] = missing;
                 depth += 1;
                 missing = 2 * entries;
@@ -53,9 +51,7 @@ pub(super) fn scan(payload: &[u8], limits: &Limits) -> Result<(), DecodeError> {
 
 /// A value that was read to its end, or a list or map whose head was.
 enum Value {
-    Scalar,
-    Text(usize),
-    Binary(usize),
+    Flat,
     List(usize),
     Map(usize),
 }
@@ -71,7 +67,7 @@ impl<'a> Reader<'a> {
         let offset = self.at;
         let &[marker] = self.fixed(offset)?;
         match marker {
-            0x00..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => Ok(Value::Scalar),
+            0x00..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => Ok(Value::Flat),
             0x80..=0x8f => self.map(usize::from(marker & 0x0f), offset),
             0x90..=0x9f => self.list(usize::from(marker & 0x0f), offset),
             0xa0..=0xbf => self.text(usize::from(marker & 0x1f), offset),
@@ -94,7 +90,7 @@ impl<'a> Reader<'a> {
             _ => usize::try_from(u32::from_be_bytes(*self.fixed(offset)?)).unwrap_or(usize::MAX),
         };
         match marker {
-            0xc4..=0xc6 => self.rest(len, offset).map(|_| Value::Binary(len)),
+            0xc4..=0xc6 => self.rest(len, offset).map(|_| Value::Flat),
             0xc7..=0xc9 => self.extension(len, offset),
             0xd9..=0xdb => self.text(len, offset),
             0xdc | 0xdd => self.list(len, offset),
@@ -104,21 +100,21 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn number<const SIZE: usize>(&mut self, offset: usize) -> Result<Value, DecodeError> {
-        self.fixed::<SIZE>(offset).map(|_| Value::Scalar)
+        self.fixed::<SIZE>(offset).map(|_| Value::Flat)
     }
 
     #[inline]
     fn text(&mut self, len: usize, offset: usize) -> Result<Value, DecodeError> {
         let bytes = self.rest(len, offset)?;
         match std::str::from_utf8(bytes) {
-            Ok(_) => Ok(Value::Text(len)),
+            Ok(_) => Ok(Value::Flat),
             Err(error) => Err(DecodeError::Utf8 { offset: self.at - len + error.valid_up_to() }),
         }
     }
 
     fn extension(&mut self, len: usize, offset: usize) -> Result<Value, DecodeError> {
         self.number::<1>(offset)?;
-        self.rest(len, offset).map(|_| Value::Binary(len))
+        self.rest(len, offset).map(|_| Value::Flat)
     }
 
     #[inline]
