@@ -1,7 +1,7 @@
-//! What it costs to hold leases: 10,000 requests in flight in one worker for five leases.
+//! What it costs to hold leases: 100,000 requests in flight in one worker for five leases, none of which may be lost.
 //!
-//! `cargo bench --bench leases -- [--requests N] [--leases N]`. The worker is a process of its own, so that its memory
-//! and CPU time are its alone. Under `cargo test --benches` it holds a few requests for a moment.
+//! `cargo bench --bench leases -- [--requests N] [--leases N]`. The worker is a process of its own, and so is the
+//! server: memory and CPU time are theirs alone. Under `cargo test --benches` it holds a few requests for a moment.
 
 #![allow(clippy::print_stdout, reason = "the figures are the product")]
 
@@ -13,21 +13,33 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use requite::prelude::*;
+use requite::{Accepted, NoError, prelude::*};
 use requite_test::NatsServer;
+use tokio::sync::watch;
 
-const LEASE: Duration = Duration::from_secs(6);
+/// The usual one.
+const LEASE: Duration = Duration::from_secs(30);
 /// Calls that are being accepted at once.
 const AT_ONCE: usize = 512;
+/// How long it may take until everything is in hand.
+const START_WITHIN: Duration = Duration::from_secs(120);
 
-struct Holder;
+struct Holder {
+    released: watch::Receiver<bool>,
+}
 
 #[service(name = "holder")]
 impl Holder {
-    #[handler(lease = "6s", concurrency = 20000)]
-    async fn hold(&self, millis: u64) {
-        tokio::time::sleep(Duration::from_millis(millis)).await;
+    /// Ends with the bench.
+    #[handler(lease = "30s", concurrency = 200_000)]
+    async fn hold(&self) {
+        // It fails only once the process ends.
+        let _ = self.released.clone().wait_for(|released| *released).await;
     }
+
+    /// What a first call sets up is not counted.
+    #[handler]
+    async fn warm_up(&self) {}
 }
 
 fn main() -> Result<()> {
@@ -45,21 +57,29 @@ fn main() -> Result<()> {
         }
     };
     let smoke = !arguments.iter().any(|it| it == "--bench");
-    let requests = number("--requests", if smoke { 20 } else { 10_000 })?;
+    let requests = number("--requests", if smoke { 20 } else { 100_000 })?;
     let leases = number("--leases", if smoke { 0 } else { 5 })?;
-    let hold = LEASE * u32::try_from(leases)? + Duration::from_millis(500);
-    runtime.block_on(measure(requests, hold))
+    runtime.block_on(measure(requests, LEASE * u32::try_from(leases)?))
 }
 
-/// The worker: says when it is ready, and what it counted whenever a line comes in.
-async fn serve(url: &str) -> Result<()> {
-    let server = Server::connect(url).await?.serve(Holder).start().await?;
-    println!("ready");
-    let mut lines = tokio::task::spawn_blocking(|| {
+/// The next line, or nothing at the end.
+async fn line() -> Result<Option<String>> {
+    let read = tokio::task::spawn_blocking(|| {
         let mut line = String::new();
-        std::io::stdin().read_line(&mut line).map(|n| n > 0)
+        std::io::stdin().read_line(&mut line).map(|n| (n > 0).then_some(line))
     });
-    while (&mut lines).await?? {
+    Ok(read.await??)
+}
+
+/// The worker: says when it is ready, and what it counted whenever a line comes in; `release` ends its handlers.
+async fn serve(url: &str) -> Result<()> {
+    let (release, released) = watch::channel(false);
+    let server = Server::connect(url).await?.serve(Holder { released }).start().await?;
+    println!("ready");
+    while let Some(line) = line().await? {
+        if line.trim() == "release" {
+            release.send_replace(true);
+        }
         let stats = server.stats();
         println!(
             "{} {} {} {} {} {}",
@@ -70,10 +90,6 @@ async fn serve(url: &str) -> Result<()> {
             stats.barriers,
             stats.lost_leases
         );
-        lines = tokio::task::spawn_blocking(|| {
-            let mut line = String::new();
-            std::io::stdin().read_line(&mut line).map(|n| n > 0)
-        });
     }
     server.shutdown().await;
     Ok(())
@@ -113,7 +129,11 @@ impl Worker {
     }
 
     fn counted(&mut self) -> Result<Counted> {
-        writeln!(self.asks)?;
+        self.ask("count")
+    }
+
+    fn ask(&mut self, what: &str) -> Result<Counted> {
+        writeln!(self.asks, "{what}")?;
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
         let numbers: Vec<u64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
@@ -147,25 +167,31 @@ impl Drop for Worker {
     }
 }
 
-async fn measure(requests: usize, hold: Duration) -> Result<()> {
-    let nats = NatsServer::start().await?;
-    let mut worker = Worker::start(&nats.url())?;
-    let client = HolderClient::connect(&nats.url()).await?;
-    client.hold(0).await?;
-    let memory_before = worker.memory();
+/// Calls until this many requests are accepted.
+async fn call(client: &HolderClient, requests: usize) -> Result<Vec<Accepted<(), NoError>>> {
     let mut under_way = FuturesUnordered::new();
     let mut held = Vec::with_capacity(requests);
     for _ in 0..requests {
         if under_way.len() == AT_ONCE {
             held.extend(under_way.next().await.transpose()?);
         }
-        under_way.push(client.hold(u64::try_from(hold.as_millis())?).start());
+        under_way.push(client.hold().start());
     }
     while let Some(accepted) = under_way.next().await {
         held.push(accepted?);
     }
+    Ok(held)
+}
+
+async fn measure(requests: usize, span: Duration) -> Result<()> {
+    let nats = NatsServer::start().await?;
+    let mut worker = Worker::start(&nats.url())?;
+    let client = HolderClient::connect(&nats.url()).await?;
+    client.warm_up().await?;
+    let memory_before = worker.memory();
+    let held = call(&client, requests).await?;
     let all = u64::try_from(requests)? + 1;
-    let limit = Instant::now() + Duration::from_secs(30);
+    let limit = Instant::now() + START_WITHIN;
     let first = loop {
         let counted = worker.counted()?;
         if counted.runs == all || Instant::now() > limit {
@@ -174,27 +200,35 @@ async fn measure(requests: usize, hold: Duration) -> Result<()> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     ensure!(first.runs == all, "not all requests were started: {first:?}");
-    let (started, cpu_before) = (Instant::now(), worker.cpu());
+    let (started, cpu_before, server_before) = (Instant::now(), worker.cpu(), nats.cpu_time());
     let memory = worker.memory();
-    // Away from the end, when the worker stores outcomes instead of holding leases.
-    tokio::time::sleep(hold.saturating_sub(Duration::from_secs(3))).await;
-    let last = worker.counted()?;
-    let (span, cpu) = (started.elapsed().as_secs_f64(), worker.cpu());
-    println!("requests held           {:>10}", last.in_hand);
-    println!("heartbeats per second   {:>10.0}", (last.heartbeats - first.heartbeats) as f64 / span);
-    println!("barriers per second     {:>10.2}", (last.barriers - first.barriers) as f64 / span);
-    if let (Some(before), Some(after)) = (memory_before, memory) {
-        println!("bytes per held request  {:>10}", after.saturating_sub(before) / u64::try_from(requests)?);
+    tokio::time::sleep(span + Duration::from_millis(500)).await;
+    let (memory_in_the_end, last) = (worker.memory(), worker.counted()?);
+    let (span, cpu, server) = (started.elapsed().as_secs_f64(), worker.cpu(), nats.cpu_time());
+    let beats = (last.heartbeats - first.heartbeats) as f64 / span;
+    println!("requests held              {:>10}", last.in_hand);
+    println!("heartbeats per second      {beats:>10.0}");
+    println!("barriers per second        {:>10.2}", (last.barriers - first.barriers) as f64 / span);
+    for (when, after) in [("at first", memory), ("in the end", memory_in_the_end)] {
+        if let (Some(before), Some(after)) = (memory_before, after) {
+            println!("bytes each, {when:<14} {:>10}", after.saturating_sub(before) / (all - 1));
+        }
     }
-    if let (Some(before), Some(after)) = (cpu_before, cpu) {
-        println!("worker's CPU            {:>9.1}%", (after - before).as_secs_f64() / span * 100.0);
+    for (whose, before, after) in [("worker's", cpu_before, cpu), ("server's", server_before, server)] {
+        if let (Some(before), Some(after)) = (before, after) {
+            let share = after.saturating_sub(before).as_secs_f64() / span * 100.0;
+            println!("{whose} CPU               {share:>9.1}%");
+        }
     }
+    worker.ask("release")?;
     for accepted in held {
         accepted.await?;
     }
     let end = worker.counted()?;
-    println!("redeliveries            {:>10}", end.redeliveries);
-    println!("leases lost             {:>10}", end.lost);
     ensure!(end.runs == all && end.redeliveries == 0 && end.lost == 0, "a lease was not kept: {end:?}");
+    println!(
+        "proof | leases | {requests} requests | {} redeliveries, {} leases lost, {beats:.0} heartbeats a second",
+        end.redeliveries, end.lost
+    );
     Ok(())
 }
