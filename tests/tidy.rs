@@ -12,14 +12,19 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command};
 use rules::*;
 use source::{Source, is_sample, read, root, shipped, sources, without_test_files};
 
-fn metadata() -> serde_json::Value {
+/// What cargo says of the workspace in this folder.
+fn metadata_of(folder: &str) -> serde_json::Value {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let output = Command::new(cargo)
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
-        .current_dir(root())
+        .current_dir(root().join(folder))
         .output()
         .expect("cargo runs");
     serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON")
+}
+
+fn metadata() -> serde_json::Value {
+    metadata_of(".")
 }
 
 /// The paths in backquotes that look like a module: `client/call.rs`, `wire/`.
@@ -137,12 +142,11 @@ fn names_of_modules_say_something() {
 
 #[test]
 fn every_file_is_reachable_from_a_target() {
-    let metadata = metadata();
+    let workspaces = [metadata(), metadata_of("tests/fuzz")];
     let mut reached = BTreeSet::new();
     let mut open: Vec<String> = Vec::new();
-    for target in
-        metadata["packages"].as_array().into_iter().flatten().flat_map(|it| it["targets"].as_array())
-    {
+    let packages = workspaces.iter().filter_map(|it| it["packages"].as_array()).flatten();
+    for target in packages.flat_map(|it| it["targets"].as_array()) {
         for path in target.iter().filter_map(|target| target["src_path"].as_str()) {
             let path = Path::new(path).strip_prefix(root()).expect("targets are in the repository");
             open.push(path.to_string_lossy().replace('\\', "/"));
@@ -200,6 +204,22 @@ fn what_the_architecture_names_exists() {
     }
     let sample = paths_in("`client/call.rs` and `wire/`, not `Call` nor `a b/` nor wire.rs");
     assert_eq!(sample.into_iter().collect::<Vec<_>>(), ["client/call.rs", "wire/"]);
+}
+
+#[test]
+fn every_fuzz_target_has_its_function_and_its_inputs() {
+    let metadata = metadata_of("tests/fuzz");
+    let targets = metadata["packages"][0]["targets"].as_array().expect("a list");
+    let targets: BTreeSet<_> = targets.iter().filter_map(|target| target["name"].as_str()).collect();
+    let functions = read("framework/requite/src/fuzzing/mod.rs");
+    let (_, list) = functions.split_once("pub const TARGETS").expect("there is a list");
+    let listed: BTreeSet<_> = list.split('"').skip(1).step_by(2).collect();
+    assert_eq!(targets, listed);
+    for name in targets {
+        assert!(read(&format!("tests/fuzz/targets/{name}.rs")).contains(&format!("fuzzing::{name}(data)")));
+        let kept = fs::read_dir(root().join("tests/fuzz/corpus").join(name)).expect("inputs were kept");
+        assert!(kept.count() > 0, "{name}");
+    }
 }
 
 #[test]

@@ -62,7 +62,7 @@ pub(crate) fn shipped() -> Vec<Source> {
     all
 }
 
-/// The sources below a folder, without tests, benches and modules under `#[cfg(test)]`.
+/// The sources below a folder, without tests, benches and modules that only they and fuzzers compile.
 pub(crate) fn without_test_files(folder: &str) -> Vec<Source> {
     let mut all = sources(folder);
     let for_tests: Vec<String> = all.iter().flat_map(modules_for_tests).collect();
@@ -149,7 +149,8 @@ fn flatten(stream: TokenStream, with_tests: bool, tokens: &mut Vec<Token>) {
             skip_to = at + 2 + usize::from(is_sign(trees.get(at + 1), '!'));
         }
         // What is for tests only ends with its braces or a semicolon.
-        in_test |= !with_tests && attribute == "cfg(test)";
+        let for_tests = ["cfg(test)", "cfg(any(test,fuzzing))"].contains(&attribute.as_str());
+        in_test |= !with_tests && for_tests;
         if at >= skip_to && !in_test {
             take(tree, with_tests, tokens);
         }

@@ -93,6 +93,9 @@ mod setup;
 mod error;
 mod permissions;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -66,12 +66,13 @@ pub fn known(part: &Part) -> Option<Outcome> {
 /// It cannot be started, or its outcome cannot be written down.
 pub async fn run(part: &Part, source: &str, told: impl Fn(&str)) -> Result<Outcome> {
     let began = Instant::now();
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(part.arguments()).envs(part.environment.iter().copied());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut words = part.words();
+    let mut command = Command::new(words.next().context("a part is a command")?);
+    command.args(words).envs(part.environment.iter().copied()).current_dir(root);
     // A group of its own, so that whatever it starts ends with it.
     command.stdout(Stdio::piped()).process_group(0).kill_on_drop(true);
-    let mut child = command.spawn().context("cargo cannot be started")?;
+    let mut child = command.spawn().context("it cannot be started")?;
     let output = child.stdout.take().context("its output was asked for")?;
     let mut output = BufReader::new(output).lines();
     let mut lines = Vec::new();

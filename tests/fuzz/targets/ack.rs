@@ -1,0 +1,5 @@
+//! Ack subjects.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| requite::fuzzing::ack(data));

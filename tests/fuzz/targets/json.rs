@@ -1,0 +1,5 @@
+//! Payloads in JSON.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| requite::fuzzing::json(data));

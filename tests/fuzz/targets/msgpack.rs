@@ -1,0 +1,5 @@
+//! Payloads in MessagePack.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| requite::fuzzing::msgpack(data));

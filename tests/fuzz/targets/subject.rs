@@ -1,0 +1,5 @@
+//! Names, ids and subjects.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| requite::fuzzing::subject(data));
