@@ -30,6 +30,7 @@
 //! | `7` | 32,773, 48.0 each | 16,389, 56.0 each | `u64`: 881,748, 14.3 each |
 //! | `""` | 32,773, 48.0 each | 16,389, 56.0 each | `String`: 623,492, 40.4 each |
 //! | `[7]` | 16,389, 80.0 each | 16,389, 32.0 each | lists of `u64`: 623,491, 22.4 each |
+//! | `[[7]]` | 11,588, 96.6 each | 13,781, 104.0 each | lists of lists of `u64`: 92,684, 18.7 each |
 //! | `{"":7}` | 4,874, 223.9 each | 4,874, 229.1 each | hash tables: 6,893, 65.3 each |
 //!
 //! These are the greediest. Lists of longer values are read at any size, also as trees: numbers of four digits and

@@ -254,10 +254,12 @@ mod tests {
     fn lists_are_read_up_to_the_memory_that_is_promised() {
         println!("list of | as a tree | untagged | with a type");
         let (number, text, list, map) = (&b"\x07"[..], &b"\xa0"[..], &b"\x91\x07"[..], &b"\x81\xa0\x07"[..]);
+        let nested = &b"\x91\x91\x07"[..];
         for (name, value, typed) in [
             ("`7`", number, largest::<Vec<u64>>(number)),
             ("`\"\"`", text, largest::<Vec<String>>(text)),
             ("`[7]`", list, largest::<Vec<Vec<u64>>>(list)),
+            ("`[[7]]`", nested, largest::<Vec<Vec<Vec<u64>>>>(nested)),
             ("`{\"\":7}`", map, largest::<Vec<HashMap<String, u64>>>(map)),
         ] {
             println!("{name} | {} | {} | {typed}", largest::<Tree>(value), largest::<Vec<Untagged>>(value));
