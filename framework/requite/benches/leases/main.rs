@@ -220,6 +220,8 @@ async fn measure(requests: usize, span: Duration) -> Result<()> {
             println!("{whose} CPU               {share:>9.1}%");
         }
     }
+    // Looked at before what is lost is waited for.
+    ensure!(last.redeliveries == 0 && last.lost == 0, "a lease was not kept: {last:?}");
     worker.ask("release")?;
     for accepted in held {
         accepted.await?;
