@@ -129,6 +129,8 @@ pub(super) struct Seen {
     pub(super) stops: Vec<Stop>,
     /// When the server's clock was stepped.
     pub(super) steps: Vec<Duration>,
+    /// When the next acks, or NAKs, began to hang in the network: the verb, and how many.
+    pub(super) hung: Vec<(Duration, &'static str, usize)>,
 }
 
 /// The pen.
@@ -213,6 +215,17 @@ impl Drop for Running {
 }
 
 impl Seen {
+    /// Whether the server's clock was stepped by then. A lease may end too early then, and a request that hung in the
+    /// network may count as fresh.
+    pub(super) fn is_stepped(&self, by: Duration) -> bool {
+        self.steps.iter().any(|at| *at <= by)
+    }
+
+    /// How many settles of a kind had begun to hang by then.
+    pub(super) fn hung(&self, verb: &str, by: Duration) -> usize {
+        self.hung.iter().filter(|(at, what, _)| *at <= by && *what == verb).map(|(_, _, count)| count).sum()
+    }
+
     /// Puts the end of a process over the ends of its runs: what its tasks did afterwards happened nowhere.
     pub(super) fn bury_the_dead(&mut self) {
         for run in &mut self.runs {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     broker::simulated::{self, Passage},
-    protocol::time::{LeaseTimes, MARGIN},
+    protocol::time::{ASK_OWNER, LeaseTimes, MARGIN},
     service::Method,
 };
 
@@ -18,12 +18,14 @@ const SLACK: Duration = Duration::from_millis(500);
 /// When each worker was out of reach.
 pub(super) struct Leases<'a> {
     seen: &'a Seen,
+    /// On several servers.
+    replicated: bool,
     /// When answers to a worker's keeper were lost, by process.
     lost_answers: BTreeMap<&'a str, Vec<Duration>>,
 }
 
 impl<'a> Leases<'a> {
-    pub(super) fn new(seen: &'a Seen, log: &[Passage]) -> Self {
+    pub(super) fn new(seen: &'a Seen, log: &[Passage], replicated: bool) -> Self {
         let mut lost_answers: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
         for (worker, keeper) in &seen.keepers {
             let lost = log.iter().filter(|it| it.seen == simulated::Seen::Lost && it.link == *keeper);
@@ -34,7 +36,7 @@ impl<'a> Leases<'a> {
             let answers = lost.filter(|it| it.subject.starts_with("_INBOX.") && !last(it.at));
             lost_answers.insert(worker, answers.map(|it| it.at).collect());
         }
-        Self { seen, lost_answers }
+        Self { seen, replicated, lost_answers }
     }
 
     /// How much of a time a worker's keeper was out of reach; `own` leaves out what hit all workers. One election alone
@@ -57,7 +59,7 @@ impl<'a> Leases<'a> {
     pub(super) fn may_follow(&self, before: &Run, next: &Run, method: &Method) -> Result<(), &'static str> {
         let (over_at, over) = before.over.expect("every run is over when the simulation is");
         // Leases end by the server's clock.
-        if self.seen.steps.iter().any(|at| *at <= next.began) {
+        if self.seen.is_stepped(next.began) {
             return Ok(());
         }
         let let_go = self.seen.drained.get(&before.worker).is_some_and(|at| *at <= over_at);
@@ -65,7 +67,10 @@ impl<'a> Leases<'a> {
             return Err("a worker that drains starts what it has let go");
         }
         let together = over_at > next.began;
-        if together && !self.could_not_stop(before, next) && !self.was_forgotten(before, next, method) {
+        let excused = self.could_not_stop(before, next)
+            || self.was_forgotten(before, next, method)
+            || self.was_handed_on(before, next);
+        if together && !excused {
             return Err("two runs at a time");
         }
         let drained = self.seen.drained.get(&before.worker).is_some_and(|at| *at <= next.began);
@@ -74,7 +79,8 @@ impl<'a> Leases<'a> {
             || died
             || (drained && over == Over::Dropped)
             || self.lease_was_lost(before, next, method)
-            || self.was_forgotten(before, next, method);
+            || self.was_forgotten(before, next, method)
+            || self.was_handed_on(before, next);
         if has_reason { Ok(()) } else { Err("a second run without a reason") }
     }
 
@@ -85,7 +91,9 @@ impl<'a> Leases<'a> {
         let (from, to) = (before.began.saturating_sub(method.lease), next.began);
         let unanswered = self.lost_answers.get(&*before.worker).into_iter().flatten();
         let unanswered = unanswered.filter(|at| (from..=to).contains(at)).count();
-        let silent = times.heartbeat() * u32::try_from(unanswered).expect("few");
+        // On several servers the answer to an ack is what confirms heartbeats, and one that hangs confirms none.
+        let hung = if self.replicated { self.seen.hung("+ACK", to) } else { 0 };
+        let silent = times.heartbeat() * u32::try_from(unanswered + hung).expect("few");
         let out = self.out_of_reach(&before.worker, from, to, false);
         out + silent + SLACK >= method.lease - MARGIN - times.heartbeat() * 2
     }
@@ -109,6 +117,13 @@ impl<'a> Leases<'a> {
         })
     }
 
+    /// A NAK of an earlier owner that hung in the network handed the request on while its owner answered nobody.
+    fn was_handed_on(&self, before: &Run, next: &Run) -> bool {
+        let asked = next.began.saturating_sub(ASK_OWNER + SLACK);
+        let unheard = self.out_of_reach(&before.worker, asked, next.began, true);
+        self.replicated && self.seen.hung("-NAK", next.began) > 0 && unheard + SLACK >= ASK_OWNER
+    }
+
     /// A run ends at the latest when its lease does: its worker was cut off for longer, by one trouble and no other.
     pub(super) fn lets_go(&self, run: &Run, method: &Method) -> Result<(), &'static str> {
         let (over_at, _) = run.over.expect("every run is over when the simulation is");
@@ -120,8 +135,6 @@ impl<'a> Leases<'a> {
             return Ok(());
         }
         let last = trouble.from.max(run.began) + method.lease - MARGIN + SLACK * 2;
-        // The keeper looks once in a heartbeat interval.
-        let last = last + LeaseTimes::new(method.lease).heartbeat();
         let last = if trouble.holds_handlers() { last.max(trouble.to + SLACK) } else { last };
         if trouble.to > last && over_at > last { Err("went on without a lease") } else { Ok(()) }
     }

@@ -207,7 +207,12 @@ impl Stage {
             Fault::KillAll { pause } => self.kill_all(pause).await,
             Fault::Split { workers, callers, span } => self.split(&workers, &callers, span).await,
             Fault::Hang { pattern, count, span } => simulation.hang_publishes(pattern, count, span),
-            Fault::HangSettles { verb, count, span } => simulation.hang_settles(verb, count, span),
+            Fault::HangSettles { verb, count, span } => {
+                let history = &self.ground.history;
+                let now = history.now();
+                history.write().hung.push((now, verb, count));
+                simulation.hang_settles(verb, count, span);
+            }
             Fault::StepClock { by } => self.step_clock(by),
             Fault::LoseMessages { pattern, count } => simulation.lose_messages(pattern, count),
             Fault::LoseCallerPubAcks { caller, count } => {

@@ -215,6 +215,10 @@ impl Rounds {
             has_room =
                 has_room && settle::signal(&held, SignalKind::Started, broker).now_or_never().is_some();
         }
+        let lost: Vec<_> = self.tables.values_mut().flat_map(|table| table.lost(now)).collect();
+        for held in lost {
+            self.feed(&held, attempt::Event::Lost, broker);
+        }
         let due: Vec<usize> = self
             .tables
             .iter()

@@ -18,6 +18,9 @@ pub(crate) struct Table {
     pub(crate) long: Vec<Arc<Held>>,
     /// When the next round of heartbeats is due.
     pub(crate) next_beat: Moment,
+    /// No lease of those that are not young ends before this. A handler whose lease is lost runs no longer than that:
+    /// what is left of the lease at the server is the margin, and not the time to the next heartbeats.
+    next_end: Option<Moment>,
     /// The last round of heartbeats on its way out.
     pub(crate) beats: Option<JoinHandle<()>>,
 }
@@ -38,9 +41,30 @@ impl Table {
             if held.started().is_some() {
                 running.push(Arc::clone(&held));
             }
+            let end = held.lease().end();
+            self.next_end = Some(self.next_end.map_or(end, |next| next.min(end)));
             self.long.push(held);
         }
         running
+    }
+
+    /// Those whose lease has ended.
+    pub(crate) fn lost(&mut self, now: Moment) -> Vec<Arc<Held>> {
+        let mut lost = Vec::new();
+        if self.next_end.is_none_or(|end| now < end) {
+            return lost;
+        }
+        // Heartbeats have moved the ends since.
+        self.next_end = None;
+        for held in self.long.iter().filter(|held| !held.is_over()) {
+            let end = held.lease().end();
+            if end <= now {
+                lost.push(Arc::clone(held));
+            } else {
+                self.next_end = Some(self.next_end.map_or(end, |next| next.min(end)));
+            }
+        }
+        lost
     }
 
     /// Forgets what is over.
@@ -60,6 +84,6 @@ impl Table {
     pub(crate) fn next_look(&self) -> Option<Moment> {
         let ageing = self.young.front().map(|held| held.arrived + SHORT);
         let beating = (!self.long.is_empty()).then_some(self.next_beat);
-        [ageing, beating].into_iter().flatten().min()
+        [ageing, beating, self.next_end].into_iter().flatten().min()
     }
 }

@@ -50,12 +50,16 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
+        Self::with(TURN).await
+    }
+
+    async fn with(method: Method) -> Self {
         let simulation = Simulation::new(1);
         let turn = handler(async |cx: Context, job: Job| {
             tokio::time::sleep(Duration::from_millis(job.millis)).await;
             if job.fails && cx.attempt() == 1 { Err(Stuck) } else { Ok(()) }
         });
-        let service = ServiceDefinition::new("mill", "1", "").method(TURN, turn);
+        let service = ServiceDefinition::new("mill", "1", "").method(method, turn);
         let worker = Server::new(&client(&simulation, "worker")).serve(service).start().await.unwrap();
         let caller = client(&simulation, "caller");
         Self { simulation, worker, caller }
@@ -125,6 +129,21 @@ async fn a_connection_that_is_full_does_not_hide_the_end_of_a_lease() {
     // One round, the NAK, and a proof for each of the two that were delivered again.
     assert_eq!(stage.acks() - before, 4, "round upon round waits for room");
     drop((long, failing, newcomer));
+}
+
+/// Seven seconds are no multiple of the heartbeats' interval less the margin.
+#[tokio::test(start_paused = true)]
+async fn a_handler_ends_with_its_lease_and_not_at_the_next_heartbeats() {
+    let stage = Stage::with(Method { lease: Duration::from_secs(7), ..TURN }).await;
+    let call = stage.turn(30_000, false).await;
+    stage.first_heartbeats().await;
+    let confirmed = tokio::time::Instant::now();
+    stage.simulation.disconnect(&stage.keeper(), Duration::from_secs(60));
+    while stage.worker.stats().lost_leases == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(confirmed.elapsed() < Duration::from_millis(5_100), "{:?}", confirmed.elapsed());
+    drop(call);
 }
 
 /// Heartbeats of which some went out before a cut and some after it are not confirmed by the barrier behind them.
