@@ -50,7 +50,7 @@ async fn set_up_again(stage: &Stage) {
 /// A worker that is gone, and one that lets go: the next one ends what they have begun.
 async fn change_of_workers(stage: &Stage) -> [&'static str; 2] {
     let shop = stage.caller("shop").await;
-    let (dies, stops) = (stage.keeper(Duration::ZERO).await, stage.keeper(Duration::ZERO).await);
+    let ((dies, runtime), stops) = (stage.mortal().await, stage.keeper(Duration::ZERO).await);
     let mut orphans = Vec::new();
     while dies.in_hand() == 0 || stops.in_hand() == 0 {
         let name = format!("orphan {}", orphans.len());
@@ -59,7 +59,7 @@ async fn change_of_workers(stage: &Stage) -> [&'static str; 2] {
     }
     let ran = |times| (0..orphans.len()).all(|n| stage.vault.runs(&format!("orphan {n}")) == times);
     // Neither beats nor pulls any more; its leases end.
-    drop(dies);
+    runtime.shutdown_background();
     let next = stage.keeper(Duration::ZERO).await;
     stops.shutdown().await;
     until("all run again", async || ran(2)).await;

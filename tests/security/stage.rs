@@ -10,7 +10,10 @@ use std::{
 use requite::{Client, Crossing, Name, Permissions, RunningServer, Setup, prelude::*};
 use requite_test::NatsServer;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::watch,
+};
 
 use crate::actor::Actor;
 
@@ -176,8 +179,19 @@ impl Stage {
 
     /// A worker that may create nothing.
     pub(crate) async fn keeper(&self, drain: Duration) -> RunningServer {
-        let server = Server::new(&connect(&self.nats.url(), "keeper").await).serve(self.vault.clone());
-        server.setup(Setup::Verify).drain_timeout(drain).start().await.unwrap()
+        self.server().await.drain_timeout(drain).start().await.unwrap()
+    }
+
+    /// The same, on a runtime with which it dies.
+    pub(crate) async fn mortal(&self) -> (RunningServer, Runtime) {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let running = runtime.spawn(self.server().await.start()).await.unwrap().unwrap();
+        (running, runtime)
+    }
+
+    async fn server(&self) -> Server {
+        let client = connect(&self.nats.url(), "keeper").await;
+        Server::new(&client).serve(self.vault.clone()).setup(Setup::Verify)
     }
 
     pub(crate) async fn caller(&self, user: &str) -> VaultClient {
