@@ -17,6 +17,7 @@ use super::{Keeper, Order, control, probe::Probe, table::Table};
 use crate::{
     broker::{AnyBroker, Broker, Event, Outgoing, SendError},
     error::ServeError,
+    name::random_bits,
     protocol::{
         attempt::{self, Ending},
         time::Moment,
@@ -41,6 +42,10 @@ const ROUND: Duration = Duration::from_millis(50);
 const OVERDUE: Duration = Duration::from_secs(1);
 /// Heartbeats that found the last ones still on their way out are tried again after this long.
 const AGAIN: Duration = Duration::from_millis(500);
+/// A heartbeat comes early by up to this part of its interval, by chance. A server remembers one reply for each sequence
+/// that is acked: of two workers' barriers that are under way at once, one is not answered. Workers whose requests came
+/// together would meet in every round, until one of them has lost its leases.
+const EARLY: u32 = 8;
 /// Claims that are written again at once after a reconnect; the others follow as answers come.
 const CLAIMS_AT_ONCE: usize = 256;
 
@@ -112,7 +117,7 @@ impl Rounds {
                 .expect("every delivery is of a method that this keeper knows");
             let table = self.tables.entry(position).or_default();
             if table.is_empty() {
-                table.next_beat = held.arrived + held.method.times.heartbeat();
+                table.next_beat = next_beat(held.arrived, held.method.times.heartbeat());
             }
             table.add(held);
         }
@@ -235,7 +240,7 @@ impl Rounds {
     fn beat(&mut self, position: usize, now: Moment, broker: &AnyBroker) {
         let method = Arc::clone(&self.methods[position]);
         let table = self.tables.get_mut(&position).expect("a table that is due exists");
-        table.next_beat = now + method.times.heartbeat();
+        table.next_beat = next_beat(now, method.times.heartbeat());
         table.sweep();
         let long = table.long.clone();
         for held in &long {
@@ -256,6 +261,13 @@ impl Rounds {
         let held: Vec<_> = long.into_iter().filter(|held| !held.is_over()).collect();
         table.beats = Some(tokio::spawn(turns::own(beat(method, held, broker.clone(), true))));
     }
+}
+
+/// When heartbeats are due that follow those at `last`.
+fn next_beat(last: Moment, interval: Duration) -> Moment {
+    let [high, low, ..] = random_bits();
+    let chance = u32::from(u16::from_be_bytes([high, low]));
+    last + interval - interval / EARLY * chance / u32::from(u16::MAX)
 }
 
 /// Sends a heartbeat for each delivery, and starts to wait for the one answer that confirms all of them.
@@ -332,5 +344,22 @@ fn nak(ack: &str, delay: Duration, expires: Moment, broker: &AnyBroker) {
             Bytes::from(format!("-NAK {{\"delay\":{}}}", delay.as_nanos()))
         };
         let _ = broker.publish(Outgoing::new(ack.to_owned(), body)).now_or_never();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn two_workers_do_not_beat_in_step() {
+        let (last, interval) = (Moment(7), Duration::from_secs(5));
+        let beats: BTreeSet<Moment> = (0..1_000).map(|_| next_beat(last, interval)).collect();
+        let within = last + interval * 7 / 8..=last + interval;
+        assert!(beats.iter().all(|at| within.contains(at)), "{beats:?}");
+        // The server takes less than a millisecond for a barrier; equal ones would be the same one every time.
+        assert!(beats.len() > 900, "{}", beats.len());
     }
 }
