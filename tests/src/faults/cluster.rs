@@ -18,6 +18,8 @@ use crate::entry::{Class, Step as RunStep};
 
 /// How many handlers run meanwhile, on two workers.
 const COUNT: usize = 50;
+/// How many calls are made just before a server is killed, and how many after.
+const CALLS: usize = 6;
 const WORKERS: [&str; 2] = ["first", "second"];
 const NODES: [usize; 3] = [0, 1, 2];
 /// How long the servers may take to be ready.
@@ -143,7 +145,9 @@ impl Case {
     }
 
     async fn kill(self, stage: &mut Stage) -> anyhow::Result<Expected> {
-        work(stage, &stage.servers.urls()).await?;
+        let urls = stage.servers.urls();
+        work(stage, &urls).await?;
+        let caller = stage.caller_at(&urls).await?;
         let (name, mut most) = (self.to_string(), 1);
         let nodes = match self {
             Self::LeaderKilled(of) => vec![leads(stage.cluster(), of, &NODES).await?],
@@ -151,6 +155,8 @@ impl Case {
         };
         let together = if matches!(self, Self::AllKilled) { nodes.len() } else { 1 };
         for nodes in nodes.chunks(together) {
+            let crumbs = stage.crumbs(CALLS);
+            let mut calls = stage.burst(&caller, crumbs).await;
             let began = Instant::now();
             stage.breaks(&name, &[]);
             for node in nodes {
@@ -159,6 +165,8 @@ impl Case {
                     _ => stage.cluster().node_mut(*node).kill9().await,
                 }
             }
+            let crumbs = stage.crumbs(CALLS);
+            calls.extend(stage.calls(&caller, crumbs));
             if let Self::LeaderKilled(of) = self {
                 leads(stage.cluster(), of, &others(nodes[0])).await?;
             }
@@ -175,6 +183,10 @@ impl Case {
                 stage.mended(&name);
             } else {
                 most = stage.mended_in_time(&name, began, &WORKERS);
+            }
+            for call in calls {
+                let answer = call.await?;
+                anyhow::ensure!(answer.class == Class::Ok, "{answer:?}");
             }
         }
         stage.outlast_a_lease().await;

@@ -4,13 +4,9 @@
 use std::{fmt, time::Duration};
 
 use requite_test::{NatsServer, Proxy};
-use tokio::task::JoinHandle;
 
 use super::{Expected, Servers, Stage, stage::Running};
-use crate::{
-    caller::Caller,
-    entry::{Answer, Class, Step as RunStep},
-};
+use crate::entry::{Class, Step as RunStep};
 
 /// How long a cut lasts.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -139,16 +135,20 @@ impl Case {
 
         let name = self.to_string();
         stage.breaks(&name, &[]);
-        let calls = if self.fault == Fault::Flapping { self.make_calls(stage, &caller) } else { Vec::new() };
+        let goes_on = self.fault == Fault::Slow || stage.kind == Servers::Three;
+        // What is under way is lost there; where that is not noticed at once, some calls are given up.
+        let comes_back = self.fault == Fault::Flapping || (goes_on && self.fault != Fault::HalfOpen);
+        let crumbs = stage.crumbs(if comes_back { CALLS } else { 0 });
+        let calls = stage.calls(&caller, crumbs);
         let struck = self.begin(&stage.ways).await?;
         stage.ledger.open_gate();
         // Its outcome is stored where the caller does not hear of it.
         stage.reaches("first", "bread", RunStep::End).await?;
-        let goes_on = self.fault == Fault::Slow || stage.kind == Servers::Three;
         if goes_on {
             // It comes before anything is mended, and by the way on which it comes the next ones go.
             stage.answered(&bread).await?;
-            for call in self.make_calls(stage, &caller) {
+            let crumbs = stage.crumbs(CALLS);
+            for call in stage.calls(&caller, crumbs) {
                 let answer = call.await?;
                 anyhow::ensure!(answer.class == Class::Ok, "{answer:?}");
             }
@@ -166,11 +166,6 @@ impl Case {
         }
         answer.await?;
         Ok(Expected::value(1, 1))
-    }
-
-    fn make_calls(self, stage: &mut Stage, caller: &Caller) -> Vec<JoinHandle<Answer>> {
-        let orders: Vec<_> = (0..CALLS).map(|_| stage.crumb()).collect();
-        orders.into_iter().map(|order| stage.call(caller, order)).collect()
     }
 
     /// Strikes the ways that are in use, and says which.

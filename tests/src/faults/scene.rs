@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use requite::Client;
 use requite_test::{NatsCluster, NatsServer};
 use rustix::process::Signal;
+use tokio::task::JoinHandle;
 
 use super::stage::{Running, Servers, Stage, eventually};
 use crate::{
@@ -21,6 +22,8 @@ const IN_VAIN: Duration = Duration::from_secs(40);
 const ROUND: usize = 4;
 /// How many calls are made at once where there are many.
 const BATCH: usize = 25;
+/// Between two looks at what lasts for a moment only.
+const AT_ONCE: Duration = Duration::from_millis(2);
 /// After so many of these rounds a worker is given up.
 const ROUNDS: usize = 60;
 
@@ -118,9 +121,7 @@ impl Stage {
     /// Makes so many calls that wait at the gate, `bread` the last of them, and waits until all run. They come in batches:
     /// what is to be struck is a worker with its hands full, not one that is overwhelmed.
     pub(super) async fn crowd(&mut self, caller: &Caller, count: usize) -> anyhow::Result<()> {
-        for n in 1..count {
-            let job = Job { name: format!("loaf {n}"), work: Work::Gate };
-            let order = self.order(What::Run(job, None));
+        for (n, order) in (1..).zip(self.loaves(count - 1)) {
             drop(self.call(caller, order));
             if n % BATCH == 0 {
                 self.comes_to(Step::Start, n).await?;
@@ -129,6 +130,16 @@ impl Stage {
         let order = self.bread();
         drop(self.call(caller, order));
         self.comes_to(Step::Start, count).await
+    }
+
+    /// Makes calls all at once, and comes back as soon as half of them run.
+    pub(super) async fn burst(&mut self, caller: &Caller, orders: Vec<Order>) -> Vec<JoinHandle<Answer>> {
+        let enough = self.count(Step::Start) + orders.len() / 2;
+        let calls = self.calls(caller, orders);
+        while self.count(Step::Start) < enough {
+            tokio::time::sleep(AT_ONCE).await;
+        }
+        calls
     }
 
     /// Waits until handlers have come to this step so many times.
@@ -164,6 +175,22 @@ impl Stage {
         order
     }
 
+    /// So many of them.
+    pub(super) fn crumbs(&mut self, count: usize) -> Vec<Order> {
+        (0..count).map(|_| self.crumb()).collect()
+    }
+
+    /// Requests that wait at the gate.
+    pub(super) fn loaves(&mut self, count: usize) -> Vec<Order> {
+        let loaf = |n| What::Run(Job { name: format!("loaf {n}"), work: Work::Gate }, None);
+        (1..=count).map(|n| self.order(loaf(n))).collect()
+    }
+
+    /// Makes calls all at once.
+    pub(super) fn calls(&self, caller: &Caller, orders: Vec<Order>) -> Vec<JoinHandle<Answer>> {
+        orders.into_iter().map(|order| self.call(caller, order)).collect()
+    }
+
     /// A call while something is broken: it has to end in time, in one of these classes, and with a reason.
     pub(super) async fn in_vain(&mut self, caller: &Caller, classes: &[Class]) -> anyhow::Result<Answer> {
         let mut order = self.crumb();
@@ -178,10 +205,9 @@ impl Stage {
     /// Waits until this worker serves: of several requests at once every worker that pulls gets some.
     pub(super) async fn serves_again(&mut self, caller: &Caller, worker: &str) -> anyhow::Result<()> {
         for _ in 0..ROUNDS {
-            let orders: Vec<Order> = (0..ROUND).map(|_| self.crumb()).collect();
+            let orders = self.crumbs(ROUND);
             let first = orders[0].call.clone();
-            let calls: Vec<_> = orders.into_iter().map(|order| self.call(caller, order)).collect();
-            for call in calls {
+            for call in self.calls(caller, orders) {
                 let answer = call.await?;
                 anyhow::ensure!(answer.class == Class::Ok, "{answer:?}");
             }

@@ -16,9 +16,12 @@ use crate::{
     entry::{Class, Step as RunStep},
 };
 
-const WORKERS: [&str; 2] = ["first", "second"];
-/// Not long enough for a lease.
-const MOMENT: Duration = Duration::from_secs(1);
+/// One more than have to be: what is handed out again needs a free slot.
+const WORKERS: [&str; 3] = ["first", "second", "third"];
+/// Long enough to miss a heartbeat, not to lose a lease.
+const MOMENT: Duration = Duration::from_millis(1_500);
+/// How much later than the others a worker comes back.
+const LATER: Duration = Duration::from_secs(1);
 
 /// What happens to the server, and when.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +37,8 @@ pub enum Case {
 pub enum Fault {
     /// SIGKILL, and it comes back.
     Kill,
+    /// The same, while it hands out: what it did in its last 100 ms it forgets, and hands out again.
+    KillAmidst,
     /// SIGTERM, and it comes back.
     Restart,
     /// SIGTERM, and it comes back when every lease is lost.
@@ -62,6 +67,7 @@ pub enum Step {
 pub(super) fn cases() -> impl Iterator<Item = Case> {
     let running = [
         (Fault::Kill, 400),
+        (Fault::KillAmidst, 100),
         (Fault::Restart, 400),
         (Fault::StayAway, 40),
         (Fault::Pause, 400),
@@ -86,6 +92,7 @@ impl fmt::Display for Case {
             Self::Running(fault, count) => {
                 let fault = match fault {
                     Fault::Kill => "killed",
+                    Fault::KillAmidst => return write!(f, "server killed as it hands out {count} requests"),
                     Fault::Restart => "restarted",
                     Fault::StayAway => "stopped for longer than a lease",
                     Fault::Pause => "frozen for a moment",
@@ -122,13 +129,23 @@ async fn strike(stage: &mut Stage, fault: Fault, count: usize) -> anyhow::Result
         stage.worker(name).await?;
     }
     let caller = stage.caller().await?;
-    stage.crowd(&caller, count).await?;
+    if fault == Fault::KillAmidst {
+        stage.crowd(&caller, 1).await?;
+        let loaves = stage.loaves(count);
+        drop(stage.burst(&caller, loaves).await);
+    } else {
+        stage.crowd(&caller, count).await?;
+    }
     let loses = matches!(fault, Fault::StayAway | Fault::Freeze);
     let name = Case::Running(fault, count).to_string();
     let began = Instant::now();
     stage.breaks(&name, if loses { &WORKERS } else { &[] });
     match fault {
         Fault::Kill => stage.server().kill9().await,
+        Fault::KillAmidst => {
+            stage.server().kill9().await;
+            stage.worker_called(WORKERS[0]).proxy.cut().await;
+        }
         Fault::Restart | Fault::StayAway => stage.server().terminate().await?,
         Fault::Pause | Fault::Freeze => stage.server().pause()?,
     }
@@ -141,6 +158,11 @@ async fn strike(stage: &mut Stage, fault: Fault, count: usize) -> anyhow::Result
     match fault {
         Fault::Pause | Fault::Freeze => stage.server().resume()?,
         _ => stage.server().restart().await?,
+    }
+    if fault == Fault::KillAmidst {
+        // The others are given what it runs before it can claim that.
+        tokio::time::sleep(LATER).await;
+        stage.worker_called(WORKERS[0]).proxy.heal().await?;
     }
     if loses {
         stage.mended(&name);
