@@ -305,7 +305,7 @@ impl Puller {
     }
 
     /// Everything that is known of the delivery, and a task that sees it through.
-    fn start(&self, arrival: Arrival, count: u64, body: Bytes, now: Moment) {
+    fn start(&self, mut arrival: Arrival, count: u64, body: Bytes, now: Moment) {
         let method = &self.method;
         // A worker that stops starts nothing new, least of all what it has just let go. And a pull that was given up for
         // lost may arrive after all, beside the one that was made in its place: handlers never exceed the slots.
@@ -327,6 +327,10 @@ impl Puller {
         };
         let waited = method.server_now(now).map_or(0, |it| it.saturating_sub(arrival.stored));
         let prove = Duration::from_nanos(waited) > options.lease / 3;
+        if !prove {
+            // A server that restores its state counts the lease from the publish, until a heartbeat has arrived.
+            arrival.pulled = arrival.pulled.min(now - Duration::from_nanos(waited));
+        }
         let machine = Attempt::new(method.new_attempt_id(), delivery, terms);
         let held = Arc::new(Held::new(Arc::clone(method), arrival, body, machine));
         let ticket = self.keeper.register(&held);
