@@ -146,6 +146,25 @@ async fn a_handler_ends_with_its_lease_and_not_at_the_next_heartbeats() {
     drop(call);
 }
 
+/// A server that restores its state counts the lease of a delivery from the publish, until a heartbeat has come.
+#[tokio::test(start_paused = true)]
+async fn a_lease_without_a_heartbeat_counts_from_the_publish() {
+    let stage = Stage::with(Method { concurrency: 1, ..TURN }).await;
+    let first = stage.turn(1_500, false).await;
+    let published = tokio::time::Instant::now();
+    let second = stage.turn(30_000, false).await;
+    first.await.unwrap();
+    while stage.worker.stats().runs < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stage.simulation.disconnect(&stage.keeper(), Duration::from_secs(60));
+    while stage.worker.stats().lost_leases == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(published.elapsed() < Duration::from_millis(4_100), "{:?}", published.elapsed());
+    drop(second);
+}
+
 /// Heartbeats of which some went out before a cut and some after it are not confirmed by the barrier behind them.
 #[tokio::test(start_paused = true)]
 async fn heartbeats_across_a_cut_are_not_confirmed() {
