@@ -129,8 +129,8 @@ pub(super) struct Seen {
     pub(super) stops: Vec<Stop>,
     /// When the server's clock was stepped.
     pub(super) steps: Vec<Duration>,
-    /// When the next acks, or NAKs, began to hang in the network: the verb, and how many.
-    pub(super) hung: Vec<(Duration, &'static str, usize)>,
+    /// From when on NAKs hung in the network.
+    pub(super) late_naks: Vec<Duration>,
 }
 
 /// The pen.
@@ -219,11 +219,6 @@ impl Seen {
     /// network may count as fresh.
     pub(super) fn is_stepped(&self, by: Duration) -> bool {
         self.steps.iter().any(|at| *at <= by)
-    }
-
-    /// How many settles of a kind had begun to hang by then.
-    pub(super) fn hung(&self, verb: &str, by: Duration) -> usize {
-        self.hung.iter().filter(|(at, what, _)| *at <= by && *what == verb).map(|(_, _, count)| count).sum()
     }
 
     /// Puts the end of a process over the ends of its runs: what its tasks did afterwards happened nowhere.

@@ -14,29 +14,34 @@ use crate::{
 
 /// What travelling, waking and drawing lots may add up to.
 const SLACK: Duration = Duration::from_millis(500);
+/// How the subject of a barrier on several servers ends: it names no delivery, as other acks do.
+const BARRIER: &str = ".0.0";
 
 /// When each worker was out of reach.
 pub(super) struct Leases<'a> {
     seen: &'a Seen,
     /// On several servers.
     replicated: bool,
-    /// When answers to a worker's keeper were lost, by process.
-    lost_answers: BTreeMap<&'a str, Vec<Duration>>,
+    /// When answers to a worker's keeper were lost or late, by process.
+    unanswered: BTreeMap<&'a str, Vec<Duration>>,
 }
 
 impl<'a> Leases<'a> {
     pub(super) fn new(seen: &'a Seen, log: &[Passage], replicated: bool) -> Self {
-        let mut lost_answers: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
+        let mut unanswered: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
         for (worker, keeper) in &seen.keepers {
-            let lost = log.iter().filter(|it| it.seen == simulated::Seen::Lost && it.link == *keeper);
+            let of_keeper = || log.iter().filter(|it| it.link == *keeper);
+            let lost = of_keeper().filter(|it| it.seen == simulated::Seen::Lost);
+            let hung = of_keeper().filter(|it| it.seen == simulated::Seen::Hung);
+            let barriers = hung.filter(|it| it.subject.ends_with(BARRIER));
             // A leader's last answers are part of its election.
             let elections = seen.troubles.iter().filter(|it| it.kind == Kind::Leaderless);
             let elections: Vec<Duration> = elections.map(|it| it.from).collect();
             let last = |at: Duration| elections.iter().any(|from| at.abs_diff(*from) <= SLACK);
             let answers = lost.filter(|it| it.subject.starts_with("_INBOX.") && !last(it.at));
-            lost_answers.insert(worker, answers.map(|it| it.at).collect());
+            unanswered.insert(worker, answers.chain(barriers).map(|it| it.at).collect());
         }
-        Self { seen, replicated, lost_answers }
+        Self { seen, replicated, unanswered }
     }
 
     /// How much of a time a worker's keeper was out of reach; `own` leaves out what hit all workers. One election alone
@@ -89,11 +94,9 @@ impl<'a> Leases<'a> {
         let times = LeaseTimes::new(method.lease);
         // A run that had to wait for its start may begin under a lease that nobody renews any more.
         let (from, to) = (before.began.saturating_sub(method.lease), next.began);
-        let unanswered = self.lost_answers.get(&*before.worker).into_iter().flatten();
+        let unanswered = self.unanswered.get(&*before.worker).into_iter().flatten();
         let unanswered = unanswered.filter(|at| (from..=to).contains(at)).count();
-        // On several servers the answer to an ack is what confirms heartbeats, and one that hangs confirms none.
-        let hung = if self.replicated { self.seen.hung("+ACK", to) } else { 0 };
-        let silent = times.heartbeat() * u32::try_from(unanswered + hung).expect("few");
+        let silent = times.heartbeat() * u32::try_from(unanswered).expect("few");
         let out = self.out_of_reach(&before.worker, from, to, false);
         out + silent + SLACK >= method.lease - MARGIN - times.heartbeat() * 2
     }
@@ -121,7 +124,8 @@ impl<'a> Leases<'a> {
     fn was_handed_on(&self, before: &Run, next: &Run) -> bool {
         let asked = next.began.saturating_sub(ASK_OWNER + SLACK);
         let unheard = self.out_of_reach(&before.worker, asked, next.began, true);
-        self.replicated && self.seen.hung("-NAK", next.began) > 0 && unheard + SLACK >= ASK_OWNER
+        let hung = self.seen.late_naks.iter().any(|at| *at <= next.began);
+        self.replicated && hung && unheard + SLACK >= ASK_OWNER
     }
 
     /// A run ends at the latest when its lease does: its worker was cut off for longer, by one trouble and no other.

@@ -208,9 +208,10 @@ impl Stage {
             Fault::Split { workers, callers, span } => self.split(&workers, &callers, span).await,
             Fault::Hang { pattern, count, span } => simulation.hang_publishes(pattern, count, span),
             Fault::HangSettles { verb, count, span } => {
-                let history = &self.ground.history;
-                let now = history.now();
-                history.write().hung.push((now, verb, count));
+                if verb == "-NAK" {
+                    let now = self.ground.history.now();
+                    self.ground.history.write().late_naks.push(now);
+                }
                 simulation.hang_settles(verb, count, span);
             }
             Fault::StepClock { by } => self.step_clock(by),

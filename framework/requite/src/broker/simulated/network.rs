@@ -63,6 +63,8 @@ pub(crate) enum Seen {
     Queued,
     /// It was lost between the server and a connection, or the other way round.
     Lost,
+    /// It hangs in the network on its way to the server.
+    Hung,
     /// The server refused it for want of permission.
     Denied,
 }
@@ -208,12 +210,12 @@ impl Network {
             link.queued.push_back(frame);
             return self.note(now, id, Seen::Queued, &subject);
         }
-        let hang = match &frame {
-            Frame::Publish(message) => self.faults.hangs(&message.subject, &message.payload),
-            _ => None,
-        };
-        if let Some(delay) = hang {
-            return self.schedule(now + nanos(delay), Due::Arrive { link: id, epoch: None, frame });
+        if let Frame::Publish(message) = &frame
+            && let Some(delay) = self.faults.hangs(&message.subject, &message.payload)
+        {
+            let subject = message.subject.clone();
+            self.schedule(now + nanos(delay), Due::Arrive { link: id, epoch: None, frame });
+            return self.note(now, id, Seen::Hung, &subject);
         }
         link.last_arrival = link.last_arrival.max(now + link.latency.draw(&mut self.random));
         let (at, epoch) = (link.last_arrival, Some(link.epoch));

@@ -81,6 +81,14 @@ impl Stage {
         }
     }
 
+    /// Cuts the keeper off, and waits for the first lease that this costs.
+    async fn loses_a_lease(&self) {
+        self.simulation.disconnect(&self.keeper(), Duration::from_secs(60));
+        while self.worker.stats().lost_leases == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     fn acks(&self) -> usize {
         self.simulation.count(ACK, Seen::Published)
     }
@@ -138,10 +146,7 @@ async fn a_handler_ends_with_its_lease_and_not_at_the_next_heartbeats() {
     let call = stage.turn(30_000, false).await;
     stage.first_heartbeats().await;
     let confirmed = tokio::time::Instant::now();
-    stage.simulation.disconnect(&stage.keeper(), Duration::from_secs(60));
-    while stage.worker.stats().lost_leases == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    stage.loses_a_lease().await;
     assert!(confirmed.elapsed() < Duration::from_millis(5_100), "{:?}", confirmed.elapsed());
     drop(call);
 }
@@ -157,10 +162,7 @@ async fn a_lease_without_a_heartbeat_counts_from_the_publish() {
     while stage.worker.stats().runs < 2 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    stage.simulation.disconnect(&stage.keeper(), Duration::from_secs(60));
-    while stage.worker.stats().lost_leases == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    stage.loses_a_lease().await;
     assert!(published.elapsed() < Duration::from_millis(4_100), "{:?}", published.elapsed());
     drop(second);
 }
