@@ -8,14 +8,15 @@ use anyhow::{bail, ensure};
 use requite::{Client, ConnectError};
 use requite_test::{NatsCluster, NatsServer};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use super::{
     Expected, Servers, Stage,
     stage::{Running, eventually},
 };
 use crate::{
-    caller::What,
-    entry::{Class, Step as RunStep},
+    caller::{Caller, Order, What},
+    entry::{Answer, Class, Step as RunStep},
     mill::{Job, Work},
     store::{ask, queued},
 };
@@ -93,12 +94,9 @@ impl Case {
 
 async fn requests(stage: &mut Stage, case: Case) -> anyhow::Result<Expected> {
     let urls = stage.servers.urls();
-    stage.join("first", &urls).await?;
-    let caller = stage.caller().await?;
-    let mut order = stage.bread();
+    let (caller, mut order) = (stage.caller().await?, stage.bread());
     order.deadline = IN_VAIN;
-    let answer = stage.call(&caller, order);
-    stage.reaches("first", "bread", RunStep::Start).await?;
+    let answer = runs_at(stage, &urls, &caller, order).await?;
 
     stage.breaks(&case.to_string(), &["first"]);
     let stream = stage.kind.stream("REQ");
@@ -122,11 +120,8 @@ async fn requests(stage: &mut Stage, case: Case) -> anyhow::Result<Expected> {
 
 async fn records(stage: &mut Stage, case: Case) -> anyhow::Result<Expected> {
     let urls = stage.servers.urls();
-    stage.join("first", &urls).await?;
-    let caller = stage.caller().await?;
-    let order = stage.bread();
-    let answer = stage.call(&caller, order);
-    stage.reaches("first", "bread", RunStep::Start).await?;
+    let (caller, order) = (stage.caller().await?, stage.bread());
+    let answer = runs_at(stage, &urls, &caller, order).await?;
 
     stage.breaks(&case.to_string(), &["first"]);
     let stream = stage.kind.stream("OUT");
@@ -177,11 +172,8 @@ async fn dead_letters(stage: &mut Stage, case: Case) -> anyhow::Result<Expected>
 
 async fn consumer(stage: &mut Stage, case: Case) -> anyhow::Result<Expected> {
     let urls = stage.servers.urls();
-    stage.join("first", &urls).await?;
-    let caller = stage.caller().await?;
-    let order = stage.bread();
-    let answer = stage.call(&caller, order);
-    stage.reaches("first", "bread", RunStep::Start).await?;
+    let (caller, order) = (stage.caller().await?, stage.bread());
+    let answer = runs_at(stage, &urls, &caller, order).await?;
 
     stage.breaks(&case.to_string(), &["first"]);
     let consumer = consumer_of(stage);
@@ -202,11 +194,8 @@ async fn consumer(stage: &mut Stage, case: Case) -> anyhow::Result<Expected> {
 
 async fn ack_wait(stage: &mut Stage, case: Case) -> anyhow::Result<Expected> {
     let urls = stage.servers.urls();
-    stage.join("first", &urls).await?;
-    let caller = stage.caller().await?;
-    let order = stage.bread();
-    let answer = stage.call(&caller, order);
-    stage.reaches("first", "bread", RunStep::Start).await?;
+    let (caller, order) = (stage.caller().await?, stage.bread());
+    let answer = runs_at(stage, &urls, &caller, order).await?;
     stage.join("second", &urls).await?;
 
     stage.breaks(&case.to_string(), &[]);
@@ -242,11 +231,8 @@ async fn ack_wait(stage: &mut Stage, case: Case) -> anyhow::Result<Expected> {
 
 async fn worker(stage: &mut Stage, case: Case) -> anyhow::Result<Expected> {
     let (urls, bakers) = (stage.servers.urls(), as_baker(stage));
-    stage.join("first", &bakers).await?;
-    let caller = stage.caller().await?;
-    let order = stage.bread();
-    let answer = stage.call(&caller, order);
-    stage.reaches("first", "bread", RunStep::Start).await?;
+    let (caller, order) = (stage.caller().await?, stage.bread());
+    let answer = runs_at(stage, &bakers, &caller, order).await?;
     stage.join("second", &urls).await?;
 
     stage.breaks(&case.to_string(), &["first"]);
@@ -266,11 +252,8 @@ async fn worker(stage: &mut Stage, case: Case) -> anyhow::Result<Expected> {
 
 async fn caller(stage: &mut Stage, case: Case) -> anyhow::Result<Expected> {
     let (urls, bakers) = (stage.servers.urls(), as_baker(stage));
-    stage.join("first", &urls).await?;
-    let caller = stage.caller_at(&bakers).await?;
-    let order = stage.bread();
-    let answer = stage.call(&caller, order);
-    stage.reaches("first", "bread", RunStep::Start).await?;
+    let (caller, order) = (stage.caller_at(&bakers).await?, stage.bread());
+    let answer = runs_at(stage, &urls, &caller, order).await?;
 
     stage.breaks(&case.to_string(), &[]);
     reload(stage, ONE).await?;
@@ -283,6 +266,19 @@ async fn caller(stage: &mut Stage, case: Case) -> anyhow::Result<Expected> {
     stage.mended(&case.to_string());
     answer.await?;
     Ok(Expected::value(1, 1))
+}
+
+/// Starts the first worker at these addresses, and makes a call of `bread` that it runs.
+async fn runs_at(
+    stage: &mut Stage,
+    urls: &str,
+    caller: &Caller,
+    order: Order,
+) -> anyhow::Result<JoinHandle<Answer>> {
+    stage.join("first", urls).await?;
+    let answer = stage.call(caller, order);
+    stage.reaches("first", "bread", RunStep::Start).await?;
+    Ok(answer)
 }
 
 /// The consumer of the plain method, as the API names it.

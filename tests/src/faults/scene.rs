@@ -9,7 +9,10 @@ use requite_test::{NatsCluster, NatsServer};
 use rustix::process::Signal;
 use tokio::task::JoinHandle;
 
-use super::stage::{Running, Servers, Stage, eventually};
+use super::{
+    Expected,
+    stage::{Running, Servers, Stage, eventually},
+};
 use crate::{
     caller::{Caller, Order, What},
     entry::{Answer, Class, Event, Fault, Life, Step},
@@ -164,6 +167,13 @@ impl Stage {
     /// Lets a lease pass and more: what was lost without anybody knowing shows by then.
     pub(super) async fn outlast_a_lease(&self) {
         tokio::time::sleep(self.kind.lease() * 3 / 2).await;
+    }
+
+    /// Whoever runs `bread` after everything is mended keeps it for a lease and ends it: it ran so many times at most.
+    pub(super) async fn lasts(&self, most: usize) -> anyhow::Result<Expected> {
+        self.outlast_a_lease().await;
+        self.ledger.open_gate();
+        Ok(Expected { runs: (1, most), attempt: (1, u32::try_from(most)?), ..Expected::value(1, 1) })
     }
 
     /// A short request beside the one that the row is about.
