@@ -67,6 +67,8 @@ impl ServerClock {
 pub(crate) const MIN_LEASE: Duration = Duration::from_secs(6);
 /// The shortest lease on a replicated stream: an election takes 4 to 9 s.
 pub(crate) const MIN_LEASE_REPLICATED: Duration = Duration::from_secs(20);
+/// How long heartbeats go unanswered while a leader is elected: up to 9 s, and one for the answer.
+const ELECTION: Duration = Duration::from_secs(10);
 /// The shortest lease where the barrier does not work: a leader without a quorum confirms heartbeats for up to 20 s.
 pub(crate) const MIN_LEASE_UNPROVEN: Duration = Duration::from_secs(60);
 /// What a local lease ends before the server's: time stamps on disk are cut to whole seconds, and timers are late.
@@ -105,6 +107,16 @@ impl LeaseTimes {
         from + (self.lease.saturating_sub(self.margin))
     }
 
+    /// How old a request may be when it starts before a heartbeat is confirmed. Until one is, its lease counts from the
+    /// publish, and on several servers what is left has to outlast an election between two heartbeats.
+    pub(crate) fn starts_unproven_within(&self, replicated: bool) -> Duration {
+        let third = self.lease / 3;
+        if !replicated {
+            return third;
+        }
+        third.min(self.lease.saturating_sub(self.margin + self.heartbeat() * 2 + ELECTION))
+    }
+
     /// When a lease confirmed at `from` becomes doubtful.
     pub(crate) fn doubtful(&self, from: Moment) -> Moment {
         from + self.lease * 2 / 3
@@ -136,6 +148,17 @@ mod tests {
             let arrives = sent + times.heartbeat();
             prop_assert!(times.end(sent) > arrives + times.heartbeat());
             prop_assert!(times.idle_heartbeat() * 2 < times.heartbeat());
+        }
+
+        /// The first heartbeat after a start is sent just before an election, and the next as late as can be after it.
+        #[test]
+        fn what_starts_unproven_outlasts_an_election(lease_ms in 20_000u64..86_400_000, age in 0.0..1.0) {
+            let times = LeaseTimes::new(Duration::from_millis(lease_ms));
+            let published = Moment(0);
+            let started = published + times.starts_unproven_within(true).mul_f64(age);
+            let (heartbeat, election) = (times.heartbeat(), Duration::from_secs(9));
+            prop_assert!(started + heartbeat + election + heartbeat < times.end(published));
+            prop_assert!(times.starts_unproven_within(true) <= times.starts_unproven_within(false));
         }
 
         /// The server's lease, counted from a heartbeat sent at `from`, ends after the local one even if its stamps

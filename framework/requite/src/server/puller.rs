@@ -326,7 +326,7 @@ impl Puller {
             times: method.times,
         };
         let waited = method.server_now(now).map_or(0, |it| it.saturating_sub(arrival.stored));
-        let prove = Duration::from_nanos(waited) > options.lease / 3;
+        let prove = Duration::from_nanos(waited) > method.times.starts_unproven_within(terms.replicated);
         if !prove {
             // A server that restores its state counts the lease from the publish, until a heartbeat has arrived.
             arrival.pulled = arrival.pulled.min(now - Duration::from_nanos(waited));
