@@ -114,7 +114,13 @@ impl LeaseTimes {
         if !replicated {
             return third;
         }
-        third.min(self.lease.saturating_sub(self.margin + self.heartbeat() * 2 + ELECTION))
+        third.min(self.lease.saturating_sub(self.margin + self.heartbeat() + ELECTION))
+    }
+
+    /// From when the time to the first heartbeat of a delivery counts, whose lease counts from `from`. A delivery may be
+    /// nearly as old as a pull when it arrives, and after the first heartbeat an election's time must be left.
+    pub(crate) fn beats_from(&self, arrived: Moment, from: Moment) -> Moment {
+        arrived.min(from + self.heartbeat() / 3)
     }
 
     /// When a lease confirmed at `from` becomes doubtful.
@@ -150,14 +156,18 @@ mod tests {
             prop_assert!(times.idle_heartbeat() * 2 < times.heartbeat());
         }
 
-        /// The first heartbeat after a start is sent just before an election, and the next as late as can be after it.
+        /// The first heartbeat is sent just before an election, and the next one as late as can be after it. The lease
+        /// counts from a pull that waited, or from the publish of a request that waited.
         #[test]
         fn what_starts_unproven_outlasts_an_election(lease_ms in 20_000u64..86_400_000, age in 0.0..1.0) {
             let times = LeaseTimes::new(Duration::from_millis(lease_ms));
-            let published = Moment(0);
-            let started = published + times.starts_unproven_within(true).mul_f64(age);
             let (heartbeat, election) = (times.heartbeat(), Duration::from_secs(9));
-            prop_assert!(started + heartbeat + election + heartbeat < times.end(published));
+            let from = Moment(0);
+            for oldest in [heartbeat, times.starts_unproven_within(true)] {
+                let arrived = from + oldest.mul_f64(age);
+                let first = (times.beats_from(arrived, from) + heartbeat).max(arrived);
+                prop_assert!(first + election + heartbeat < times.end(from));
+            }
             prop_assert!(times.starts_unproven_within(true) <= times.starts_unproven_within(false));
         }
 

@@ -98,7 +98,8 @@ impl<'a> Leases<'a> {
         let unanswered = unanswered.filter(|at| (from..=to).contains(at)).count();
         let silent = times.heartbeat() * u32::try_from(unanswered).expect("few");
         let out = self.out_of_reach(&before.worker, from, to, false);
-        out + silent + SLACK >= method.lease - MARGIN - times.heartbeat() * 2
+        // The first heartbeat comes within four thirds of the interval, and the next one an interval later.
+        out + silent + SLACK >= method.lease - MARGIN - times.heartbeat() * 7 / 3
     }
 
     /// The worker stood still when its lease ended: it could not drop the handler before it went on.

@@ -116,9 +116,9 @@ impl Rounds {
                 .position(|method| Arc::ptr_eq(method, &held.method))
                 .expect("every delivery is of a method that this keeper knows");
             let table = self.tables.entry(position).or_default();
-            if table.is_empty() {
-                table.next_beat = next_beat(held.arrived, held.method.times.heartbeat());
-            }
+            let times = held.method.times;
+            let first = next_beat(times.beats_from(held.arrived, held.lease().from()), times.heartbeat());
+            table.next_beat = if table.is_empty() { first } else { table.next_beat.min(first) };
             table.add(held);
         }
     }
