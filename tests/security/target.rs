@@ -95,7 +95,12 @@ impl Target {
     }
 
     pub(crate) fn put(&self, secret: &str) -> (Sent, Aim) {
-        let record = format!("out.vault.shop.{}", self.id());
+        self.put_kind("out", secret)
+    }
+
+    /// An outcome, or what lies beside it.
+    pub(crate) fn put_kind(&self, kind: &str, secret: &str) -> (Sent, Aim) {
+        let record = format!("{kind}.vault.shop.{}", self.id());
         let stored = Aim::Stored("rq_OUT_vault".into(), format!("rq.{record}"));
         (Sent::to(format!("rq.put.{secret}.{record}")).body("forged"), stored)
     }

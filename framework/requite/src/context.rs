@@ -2,9 +2,18 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+
 use crate::{
+    codec::{self, ContentType, Limits},
+    error::CheckpointError,
     protocol::lease::LeaseState,
-    server::held::{Held, Stop},
+    server::{
+        checkpoint,
+        held::{Held, Stop},
+        keeper::Keeper,
+    },
 };
 
 /// What a handler may know of the request it runs: who asked, which attempt it is, whether it should stop.
@@ -24,11 +33,12 @@ use crate::{
 #[derive(Clone)]
 pub struct Context {
     held: Arc<Held>,
+    keeper: Keeper,
 }
 
 impl Context {
-    pub(crate) fn new(held: Arc<Held>) -> Self {
-        Self { held }
+    pub(crate) fn new(held: Arc<Held>, keeper: Keeper) -> Self {
+        Self { held, keeper }
     }
 
     /// Tells the statistics that the handler has what it takes, and runs.
@@ -83,10 +93,55 @@ impl Context {
 
     /// How long until the caller's deadline, by the server's clock; nothing if the request carries none.
     pub fn remaining(&self) -> Option<Duration> {
-        let left = self.held.envelope.left?;
-        let now = self.held.method.server_now(self.held.now())?;
-        let waited = Duration::from_nanos(now.saturating_sub(self.held.stored));
-        Some(left.saturating_sub(waited))
+        self.held.left()
+    }
+
+    /// Stores what the next attempt has to know, should this one not come to its end. When this returns, it is stored; a
+    /// later checkpoint replaces it. It is kept until the caller's deadline.
+    ///
+    /// ```
+    /// # use requite::prelude::*;
+    /// # struct Shop;
+    /// # impl Shop { async fn ship(&self, parcel: u32) {} }
+    /// #[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize, CallError)]
+    /// #[error("interrupted")]
+    /// #[retry]
+    /// struct Interrupted;
+    ///
+    /// #[service]
+    /// impl Shop {
+    ///     #[handler]
+    ///     async fn ship_all(&self, cx: &Context, parcels: Vec<u32>) -> Result<(), Interrupted> {
+    ///         let shipped: usize = cx.last_checkpoint().map_err(|_| Interrupted)?.unwrap_or(0);
+    ///         for (at, parcel) in parcels.iter().enumerate().skip(shipped) {
+    ///             self.ship(*parcel).await;
+    ///             cx.checkpoint(&(at + 1)).await.map_err(|_| Interrupted)?;
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the handler has to stop, because another worker may have the request by now; or if the checkpoint cannot be
+    /// encoded, is too large for the server, or finds no room. Then the last one before it stands.
+    pub async fn checkpoint<T: Serialize + ?Sized>(&self, state: &T) -> Result<(), CheckpointError> {
+        let body = codec::encode(ContentType::MessagePack, state)
+            .map_err(|error| CheckpointError::Unencodable { text: error.to_string() })?;
+        checkpoint::store(&self.held, &self.keeper, body).await
+    }
+
+    /// The last checkpoint that this request's handler has stored, in this attempt or an earlier one; nothing if there is
+    /// none. Costs no round trip.
+    ///
+    /// # Errors
+    ///
+    /// If it is no `T`.
+    pub fn last_checkpoint<T: DeserializeOwned>(&self) -> Result<Option<T>, CheckpointError> {
+        let decode = |body: Bytes| codec::decode(ContentType::MessagePack, &body, &Limits::default());
+        let last = checkpoint::last(&self.held).map(decode).transpose();
+        last.map_err(|error| CheckpointError::Undecodable { text: error.to_string() })
     }
 
     /// The caller's W3C trace context, where it sent one.

@@ -128,6 +128,40 @@ pub enum ServeError {
     },
 }
 
+/// Why a checkpoint is not stored, or cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The handler has to stop: its lease is lost, or its worker ends. Whether this checkpoint is stored is not known;
+    /// another attempt may be under way.
+    #[error("the handler has to stop: its request may be in other hands")]
+    Stopped,
+    /// The record stream is full.
+    #[error("there is no room for the checkpoint: {text}")]
+    Full {
+        /// What the server said.
+        text: String,
+    },
+    /// It is larger than the server takes.
+    #[error("the checkpoint is too large: {text}")]
+    TooLarge {
+        /// What the server said, or its limit.
+        text: String,
+    },
+    /// The value has no MessagePack form.
+    #[error("the checkpoint cannot be encoded: {text}")]
+    Unencodable {
+        /// What is in the way.
+        text: String,
+    },
+    /// What was stored is of another type.
+    #[error("the checkpoint cannot be decoded: {text}")]
+    Undecodable {
+        /// What is in the way.
+        text: String,
+    },
+}
+
 /// How a call ended otherwise than with a value. Every class says whether the request may still run.
 ///
 /// | class | did it run? | what to do |

@@ -58,7 +58,7 @@
 //! | serve it | [`Server`], [`RunningServer`], [`Setup`], [`StreamLimits`], [`Stats`] |
 //! | call it | [`Client`], [`ClientBuilder`], [`Call`], [`CallEvent`], [`Accepted`], [`Attach`] |
 //! | say who may do what | [`Permissions`], [`Crossing`], [`Server::prepare`] |
-//! | know what went wrong | [`enum@CallError`] and what it holds; [`ConnectError`], [`SetupError`], [`ServeError`] |
+//! | know what went wrong | [`enum@CallError`] and what it holds; [`ConnectError`], [`SetupError`], [`ServeError`], [`CheckpointError`] |
 //! | test it | the crate `requite-test` |
 //!
 //! What the handler does may happen more than once: after a lost lease or a dead worker it may run again. It is told the
@@ -107,7 +107,8 @@ pub use async_nats;
 pub use client::{Accepted, Attach, Call, CallEvent, Client, ClientBuilder};
 pub use context::Context;
 pub use error::{
-    Aborted, CallError, ConnectError, Rejected, ServeError, SetupError, Unavailable, Unknown, Why,
+    Aborted, CallError, CheckpointError, ConnectError, Rejected, ServeError, SetupError, Unavailable,
+    Unknown, Why,
 };
 pub use name::{InvalidName, InvalidRequestId, Name, RequestId};
 pub use permissions::{Crossing, Permissions};

@@ -74,14 +74,14 @@ impl Permissions {
             api::pull(&requests, ANY),
             api::read_leader(&requests),
             api::read_leader(&records),
-            subjects.record_puts(),
             subjects.dead_letters(),
             subjects.signal(ANY, ANY_ID),
             subjects.mine(ANY),
             answers_of_workers(&inboxes_of("*.*")),
         ];
         let subscribe = [subjects.mine(ANY), subjects.pings(), subjects.any_workers(ANY)];
-        Self::new(publish.into_iter().chain(acks(&requests)), subscribe, worker.as_str())
+        let publish = publish.into_iter().chain(subjects.record_puts()).chain(acks(&requests));
+        Self::new(publish, subscribe, worker.as_str())
     }
 
     /// Reads requests, records and dead letters, their payloads too, and how far consumers are. Not how the record

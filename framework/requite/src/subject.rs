@@ -71,14 +71,24 @@ impl ServiceSubjects {
         format!("{}.put.{secret}.out.{}.", self.namespace, self.service)
     }
 
+    /// Where a worker writes a checkpoint, before caller and id; the stream stores it as [`Self::checkpoint`].
+    pub(crate) fn checkpoint_put_prefix(&self, secret: &str) -> String {
+        format!("{}.put.{secret}.chk.{}.", self.namespace, self.service)
+    }
+
+    pub(crate) fn checkpoint(&self, caller: &str, id: &str) -> String {
+        joined([self.namespace.as_str(), ".chk.", self.service.as_str(), ".", caller, ".", id])
+    }
+
     pub(crate) fn record(&self, caller: &str, id: &str) -> String {
         joined([self.namespace.as_str(), ".out.", self.service.as_str(), ".", caller, ".", id])
     }
 
-    /// Where the workers of the service write records, whatever the secret is: they read it from the stream, and no other
-    /// stream takes the subject.
-    pub(crate) fn record_puts(&self) -> String {
-        format!("{}{ANY}.{ANY_ID}", self.record_put_prefix(ANY))
+    /// Where the workers of the service write records and checkpoints, whatever the secret is: they read it from the
+    /// stream, and no other stream takes the subjects.
+    pub(crate) fn record_puts(&self) -> [String; 2] {
+        [self.record_put_prefix(ANY), self.checkpoint_put_prefix(ANY)]
+            .map(|prefix| format!("{prefix}{ANY}.{ANY_ID}"))
     }
 
     /// The subjects of the record stream, before its transform.

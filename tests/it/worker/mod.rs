@@ -7,6 +7,7 @@
 mod site;
 mod workshop;
 
+mod checkpoint;
 mod cluster;
 mod death;
 mod drain;

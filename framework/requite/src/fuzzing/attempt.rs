@@ -54,7 +54,15 @@ pub fn attempt(data: &[u8]) {
     }
     // Whatever comes later comes to nothing.
     if play.attempt.is_over() {
-        for event in [Event::Begin, Event::Beat, Event::Reconnected, Event::Due, Event::LetGo, Event::Lost] {
+        for event in [
+            Event::Begin,
+            Event::Beat,
+            Event::Reconnected,
+            Event::Checkpoint,
+            Event::Due,
+            Event::LetGo,
+            Event::Lost,
+        ] {
             assert_eq!(play.attempt.step(event, play.now), Action::None, "something after the end");
         }
     }
@@ -119,6 +127,7 @@ impl Play {
             2 => Event::Reconnected,
             3 => Event::LetGo,
             4 if choices.byte().is_multiple_of(8) => Event::Lost,
+            5 => Event::Checkpoint,
             _ if self.attempt.is_running() => {
                 let ending = ending(choices);
                 self.undecodable |= ending == Ending::Undecodable;
@@ -151,6 +160,10 @@ impl Play {
             0 => Written::Full,
             1 => Written::TooLarge,
             2 | 3 => Written::InDoubt,
+            // Beside the record, under a sequence that no record has.
+            _ if self.written.last().is_some_and(|it| it.what == What::Checkpoint) => {
+                Written::Stored(u64::MAX)
+            }
             _ => {
                 let write = *self.written.last().expect("a write was under way");
                 let seen = self.newer(Some(write), choices);
@@ -176,7 +189,10 @@ impl Play {
         let newer = match choices.byte() % 4 {
             0 => None,
             // Of the attempt's own writes the newest are the likeliest.
-            1 => self.written.iter().rev().nth(usize::from(choices.byte() % 3)).copied().map(Some),
+            1 => {
+                let records = self.written.iter().rev().filter(|it| it.what != What::Checkpoint);
+                records.copied().nth(usize::from(choices.byte() % 3)).map(Some)
+            }
             _ => Some(None),
         };
         let ended = self.stored.as_ref().is_some_and(|seen| seen.kind == Kind::Outcome);
@@ -213,8 +229,15 @@ impl Play {
     }
 
     fn feed(&mut self, event: Event) {
-        let spontaneous =
-            matches!(event, Event::Beat | Event::Reconnected | Event::LetGo | Event::Lost | Event::Ended(_));
+        let spontaneous = matches!(
+            event,
+            Event::Beat
+                | Event::Reconnected
+                | Event::Checkpoint
+                | Event::LetGo
+                | Event::Lost
+                | Event::Ended(_)
+        );
         if spontaneous {
             (self.outcome_seen, self.released) = (false, false);
         }
@@ -245,8 +268,16 @@ impl Play {
             Action::Write(write) => {
                 assert!(self.known.contains(&write.expected), "expects a sequence that nobody named");
                 assert!(self.written.last().is_none_or(|it| it.number < write.number), "a number twice");
-                if let What::Outcome(Outcome::Rejected(_)) = write.what {
-                    assert!(!self.started || self.undecodable, "`Rejected` for what ran");
+                match write.what {
+                    What::Outcome(Outcome::Rejected(_)) => {
+                        assert!(!self.started || self.undecodable, "`Rejected` for what ran");
+                    }
+                    What::Checkpoint => {
+                        let claim = self.attempt.fence();
+                        assert!(self.attempt.is_running(), "a checkpoint of what does not run");
+                        assert_eq!(claim, Some(write.expected), "a checkpoint that names no claim");
+                    }
+                    _ => {}
                 }
                 self.written.push(*write);
             }
@@ -267,6 +298,7 @@ fn kind_of(what: What) -> Kind {
         What::Claim => Kind::Claim,
         What::Released { .. } => Kind::Released,
         What::Outcome(_) => Kind::Outcome,
+        What::Checkpoint => unreachable!("it is no record"),
     }
 }
 

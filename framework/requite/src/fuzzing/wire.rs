@@ -10,6 +10,7 @@ use crate::{
         what_cannot_be_read,
     },
     wire::{
+        checkpoint::Checkpoint,
         control::MineQuestion,
         header,
         jetstream::{ConsumerInfo, NamesAnswer, PubAck, ReadAnswer, StreamInfo, decode},
@@ -60,6 +61,7 @@ fn check_envelope(headers: &Headers) {
 pub fn record(data: &[u8]) {
     on_a_workers_stack(|| {
         within(data.len(), || Record::decode(data).is_some());
+        within(data.len(), || Checkpoint::decode(data).is_some());
         within(data.len(), || Signal::decode(data).is_some());
         within(data.len(), || MineQuestion::decode(data).is_some());
     });
@@ -68,6 +70,9 @@ pub fn record(data: &[u8]) {
         assert_eq!(Record::decode(&bytes).as_ref(), Some(&record));
         let inside = |part: &[u8]| data.as_ptr_range().contains(&part.as_ptr()) || part.is_empty();
         assert!(inside(record.worker.as_bytes()) && record.body.is_none_or(inside), "a copy was made");
+    }
+    if let Some(checkpoint) = Checkpoint::decode(data) {
+        assert_eq!(Checkpoint::decode(&checkpoint.encode()).as_ref(), Some(&checkpoint));
     }
     if let Some(signal) = Signal::decode(data) {
         assert_eq!(Signal::decode(&signal.encode()).as_ref(), Some(&signal));

@@ -32,6 +32,10 @@ marks! {
     StaleNak,
     /// A write that nobody had waited for any more was stored after all.
     LateWrite,
+    /// The same of a checkpoint.
+    LateCheckpoint,
+    /// An attempt began with the checkpoint of an earlier one.
+    Resumed,
     /// A write was refused, because another record was there.
     WriteRefused,
     /// A claim replaced another attempt's claim.

@@ -42,6 +42,7 @@ promises! {
     AttemptsAreCounted: "no more attempts than allowed",
     NotAfterTheDeadline: "nothing starts after the deadline",
     LostIsLost: "with its lease an attempt ends",
+    CheckpointsStand: "a checkpoint is replaced by later ones of whoever holds the request, and the next attempt finds it",
     OneThingAtATime: "one write in flight for a record and worker",
 }
 

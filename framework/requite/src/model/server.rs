@@ -157,6 +157,20 @@ impl World {
         Some(last + 1)
     }
 
+    /// A checkpoint reaches the record stream: it is stored if the record is still the claim that it names.
+    pub(super) fn store_checkpoint(&mut self, request: usize, expected: u64, by: u8, number: u8) -> bool {
+        let it = &mut self.requests[request];
+        let Some(record) = it.record.filter(|it| it.sequence == expected) else {
+            return false;
+        };
+        let stands = record.kind == Kind::Claim && record.by == by && number >= it.checkpoint;
+        it.checkpoint = number;
+        if !stands {
+            self.breaks(Promise::CheckpointsStand);
+        }
+        true
+    }
+
     fn ends_as(&mut self, protocol: &Protocol, request: usize, outcome: Outcome) {
         let (Outcome::Error(Some(reason)) | Outcome::Failed(reason) | Outcome::Rejected(reason)) = outcome
         else {
@@ -213,6 +227,8 @@ impl World {
             cut: false,
             late: false,
             doubt: None,
+            checkpoint: 0,
+            stores: false,
             waits: 0,
         });
         let elsewhere = self.hands_of(request).filter(|it| it.message == message.sequence).count() > 1;
@@ -233,6 +249,11 @@ impl World {
             Mail::Write { request, expected, record } => {
                 if self.store(protocol, request, expected, record).is_some() {
                     protocol.mark(Mark::LateWrite);
+                }
+            }
+            Mail::Checkpoint { request, expected, by, number } => {
+                if self.store_checkpoint(request, expected, by, number) {
+                    protocol.mark(Mark::LateCheckpoint);
                 }
             }
             Mail::Ack { request, message } => {

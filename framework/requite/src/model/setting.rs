@@ -65,6 +65,8 @@ pub(super) struct Setting {
     pub(super) slots: usize,
     /// How a handler may end.
     pub(super) endings: &'static [Ending],
+    /// How many checkpoints its runs may store, all together.
+    pub(super) checkpoints: u8,
     /// The requests have a deadline, and it may pass at any time.
     pub(super) deadline: bool,
     /// Workers may have started after a request was stored.
@@ -148,6 +150,7 @@ pub(super) fn settings() -> Vec<Setting> {
         requests: 1,
         slots: 3,
         endings: VALUE,
+        checkpoints: 0,
         deadline: false,
         backlog: true,
         faults: ONE_SERVER,
@@ -164,6 +167,7 @@ pub(super) fn settings() -> Vec<Setting> {
         Setting { name: "three servers, once", terms: once(REPLICATED), budget: 4, ..replicated.clone() },
         Setting { name: "three servers, failing", endings: FAILING, ..replicated.clone() },
         Setting { name: "three servers, deadline", deadline: true, backlog: true, ..replicated.clone() },
+        Setting { name: "three servers, checkpoints", checkpoints: 2, ..replicated.clone() },
         Setting { name: "three servers", endings: RETRIED, ..replicated },
         Setting { name: "same key, three servers", ..same_key.clone() },
         Setting { name: "same key, another payload", calls: OTHER_PAYLOAD, ..same_key.clone() },
@@ -174,6 +178,7 @@ pub(super) fn settings() -> Vec<Setting> {
         Setting { name: "one server, undecodable", endings: UNDECODABLE, budget: 1, ..plain.clone() },
         Setting { name: "one server, fenced", terms: fenced(PLAIN), budget: 1, ..plain.clone() },
         Setting { name: "one server, retries", endings: RETRIED, budget: 1, ..plain.clone() },
+        Setting { name: "one server, checkpoints", checkpoints: 2, budget: 1, ..plain.clone() },
         Setting { name: "one server, deadline", deadline: true, ..plain.clone() },
         Setting { name: "one server, once", terms: once(PLAIN), ..plain.clone() },
         plain,

@@ -59,6 +59,9 @@ impl World {
         }
         if hand.handler {
             steps.extend(protocol.setting.endings.iter().map(|ending| Step::End(at, *ending)));
+            if !hand.stores && hand.checkpoint < protocol.setting.checkpoints {
+                steps.push(Step::Checkpoint(at));
+            }
         }
         if hand.attempt.is_running() && hand.attempt.fence().is_none() && hand.todo == Todo::Nothing {
             steps.push(Step::Beat(at));
@@ -173,8 +176,9 @@ impl World {
         hand.handler = true;
         hand.began = !setting.undecodable();
         let Hand { request, message, by, payload, late, ref attempt, .. } = *hand;
-        let (fence, spent) = (attempt.fence(), attempt.spent());
+        let (fence, spent, later) = (attempt.fence(), attempt.spent(), attempt.is_later());
         let it = &self.requests[request];
+        let checkpoint = it.checkpoint;
         let together = self.hands_of(request).any(|it| it.by != by && it.handler && !it.late);
         let broken = [
             (Promise::NoRunAfterOutcome, self.outcome(request).is_some()),
@@ -184,10 +188,15 @@ impl World {
             (Promise::FencesGrow, setting.terms.fenced && fence.is_none_or(|fence| fence <= it.fence)),
             (Promise::RefusedNeverRan, it.refused_payloads & 1 << payload != 0),
             (Promise::AttemptsAreCounted, spent > setting.terms.attempts),
+            (Promise::CheckpointsStand, checkpoint > 0 && !later),
             (Promise::NotAfterTheDeadline, setting.deadline && self.expired),
         ];
         for (promise, _) in broken.into_iter().filter(|(_, broken)| *broken) {
             self.breaks(promise);
+        }
+        if checkpoint > 0 {
+            protocol.mark(Mark::Resumed);
+            self.hands[at].checkpoint = checkpoint;
         }
         let it = &mut self.requests[request];
         it.fence = fence.unwrap_or(it.fence);
@@ -209,6 +218,17 @@ impl World {
         let event = match todo {
             Todo::Nothing | Todo::Wait { .. } => return,
             Todo::Read => return self.read(protocol, at),
+            Todo::Write(write @ Write { what: What::Checkpoint, .. }) => {
+                let (by, number) = (hand.by, hand.checkpoint + 1);
+                if self.store_checkpoint(request, write.expected, by, number) {
+                    let hand = &mut self.hands[at];
+                    (hand.checkpoint, hand.stores) = (number, false);
+                    // Not a sequence that any record has.
+                    Event::Written(Written::Stored(u64::MAX))
+                } else {
+                    Event::Written(Written::InDoubt)
+                }
+            }
             Todo::Write(write) => {
                 let record = self.record(&self.hands[at], write);
                 let stored = self.store(protocol, request, write.expected, record);
@@ -261,6 +281,7 @@ impl World {
             What::Claim => (Kind::Claim, attempt.spent(), false, None),
             What::Released { delay, spent } => (Kind::Released, spent, !delay.is_zero(), None),
             What::Outcome(outcome) => (Kind::Outcome, attempt.spent(), false, Some(outcome)),
+            What::Checkpoint => unreachable!("it is no record"),
         };
         Record {
             sequence: 0,
@@ -283,7 +304,14 @@ impl World {
         let (request, message) = (hand.request, hand.message);
         match todo {
             Todo::Write(_) if fault == Fault::RecordsFull => {
+                // The handler is told.
+                hand.stores = false;
                 self.feed(protocol, at, Event::Written(Written::Full));
+            }
+            Todo::Write(Write { what: What::Checkpoint, expected, .. }) => {
+                let (by, number) = (hand.by, hand.checkpoint + 1);
+                self.mail.push(Mail::Checkpoint { request, expected, by, number });
+                self.feed(protocol, at, Event::Written(Written::InDoubt));
             }
             Todo::Write(write) => {
                 hand.doubt = Some(write);

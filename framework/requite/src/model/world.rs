@@ -37,6 +37,8 @@ pub(super) struct Request {
     /// Its message id is known.
     pub(super) remembered: bool,
     pub(super) record: Option<Record>,
+    /// The number of the checkpoint that is stored; 0 for none.
+    pub(super) checkpoint: u8,
     /// How many deliveries there were; names attempts.
     pub(super) deliveries: u8,
     /// A caller knows that it is accepted.
@@ -129,6 +131,10 @@ pub(super) struct Hand {
     pub(super) late: bool,
     /// The write of which it does not know whether it is stored.
     pub(super) doubt: Option<Write>,
+    /// The last checkpoint that its handler knows of.
+    pub(super) checkpoint: u8,
+    /// The handler waits for the next one to be stored.
+    pub(super) stores: bool,
     /// How many long waits it has behind it.
     pub(super) waits: u64,
 }
@@ -178,6 +184,7 @@ pub(super) enum Asking {
 pub(super) enum Mail {
     Publish { request: usize, copy: Copy },
     Write { request: usize, expected: u64, record: Record },
+    Checkpoint { request: usize, expected: u64, by: u8, number: u8 },
     Ack { request: usize, message: u8 },
     Nak { request: usize, message: u8 },
 }
@@ -206,6 +213,8 @@ pub(super) enum Step {
     /// A worker that watches a claim looks again, or has waited long enough.
     LookAgain(usize),
     WaitedLongEnough(usize),
+    /// A handler stores a checkpoint.
+    Checkpoint(usize),
     /// A handler ends.
     End(usize, Ending),
     /// The keeper's heartbeat for what has not claimed yet.
@@ -283,6 +292,10 @@ impl World {
                 self.feed(protocol, at, Event::Due);
             }
             Step::WaitedLongEnough(at) => self.waited(protocol, at),
+            Step::Checkpoint(at) => {
+                self.hands[at].stores = true;
+                self.feed(protocol, at, Event::Checkpoint);
+            }
             Step::End(at, ending) => {
                 self.hands[at].handler = false;
                 self.feed(protocol, at, Event::Ended(ending));
@@ -333,6 +346,9 @@ impl World {
             Mail::Write { request, expected, record } => {
                 let last = requests[*request].record.map_or(0, |it| it.sequence);
                 *expected == last || !protocol.is_compared(record.kind)
+            }
+            Mail::Checkpoint { request, expected, .. } => {
+                *expected == requests[*request].record.map_or(0, |it| it.sequence)
             }
             Mail::Ack { request, message } | Mail::Nak { request, message } => {
                 requests[*request].queue.iter().any(|it| it.sequence == *message)

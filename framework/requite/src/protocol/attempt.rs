@@ -67,6 +67,8 @@ pub(crate) struct Attempt {
     /// What happened while a write was in flight.
     ended: Option<Ending>,
     rewrite: bool,
+    /// The handler has a checkpoint that is not on its way.
+    checkpoint: bool,
     /// The outcome to store once the dead letter is.
     buried: Option<(Reason, Outcome)>,
 }
@@ -91,6 +93,7 @@ impl Attempt {
             repeated: false,
             ended: None,
             rewrite: false,
+            checkpoint: false,
             buried: None,
         }
     }
@@ -116,6 +119,11 @@ impl Attempt {
     /// The fencing token: the claim's sequence, where there is a claim.
     pub(crate) fn fence(&self) -> Option<u64> {
         self.claimed.then_some(self.sequence)
+    }
+
+    /// Whether an earlier attempt may have begun, and left a checkpoint.
+    pub(crate) fn is_later(&self) -> bool {
+        self.earlier
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -157,6 +165,7 @@ impl Attempt {
             Event::LetGo => self.ended(Ending::HandedOver),
             Event::Beat => self.claim_if_running(!self.claimed && self.in_flight.is_none()),
             Event::Reconnected => self.claim_if_running(true),
+            Event::Checkpoint => self.checkpoint(),
             Event::Buried(stored) => self.buried(stored),
             Event::Lost => self.finish(Action::Forget),
         }
@@ -309,6 +318,11 @@ impl Attempt {
                 self.in_flight = None;
                 self.finish(Action::Nak(Duration::from_secs(1)))
             }
+            // The handler is told, and decides.
+            Written::Full | Written::TooLarge if write.what == What::Checkpoint => {
+                self.in_flight = None;
+                self.go_on()
+            }
             // The result is kept as long as the lease lasts: room may come.
             Written::Full | Written::TooLarge => Action::Read(RETRY),
         }
@@ -317,26 +331,58 @@ impl Attempt {
     fn stored(&mut self, write: Write, sequence: u64, now: Moment) -> Action {
         self.in_flight = None;
         self.repeated = false;
-        self.sequence = sequence;
+        if write.what != What::Checkpoint {
+            self.sequence = sequence;
+        }
         match write.what {
+            What::Checkpoint => self.go_on(),
             What::Outcome(_) => self.finish(Action::Ack { tell: false }),
             What::Released { delay, .. } => self.finish(Action::Nak(delay)),
             What::Claim => {
                 self.claimed = true;
-                if let Some(ending) = self.ended.take() {
-                    return self.settle(ending);
-                }
-                if matches!(self.state, State::Claiming) {
+                if matches!(self.state, State::Claiming) && self.ended.is_none() {
                     return self.start_or_expire(now);
                 }
-                let again = std::mem::take(&mut self.rewrite);
-                self.claim_if_running(again)
+                self.go_on()
             }
         }
     }
 
+    fn checkpoint(&mut self) -> Action {
+        if !self.is_running() {
+            return Action::None;
+        }
+        self.checkpoint = true;
+        if self.in_flight.is_some() { Action::None } else { self.go_on() }
+    }
+
+    /// What has become due while a write was in flight: the end, or the claim, or the checkpoint, which names the claim.
+    fn go_on(&mut self) -> Action {
+        if let Some(ending) = self.ended.take() {
+            return self.settle(ending);
+        }
+        if !self.is_running() {
+            return Action::None;
+        }
+        if std::mem::take(&mut self.rewrite) || (self.checkpoint && !self.claimed) {
+            return self.write(What::Claim);
+        }
+        if std::mem::take(&mut self.checkpoint) {
+            return self.write(What::Checkpoint);
+        }
+        Action::None
+    }
+
     /// The leader's record decides a write that is in doubt.
     fn resolve(&mut self, write: Write, seen: Option<Seen>, now: Moment) -> Action {
+        let write = match write.what {
+            // It may be on its way still, and must not come after a later one: it names a claim, so the claim is made anew.
+            What::Checkpoint => {
+                self.checkpoint = true;
+                Write { what: What::Claim, ..write }
+            }
+            _ => write,
+        };
         let Some(seen) = seen else {
             return self.repeat(write, 0);
         };

@@ -1,14 +1,17 @@
 //! One request in a worker's hands: shared by the handler's task, which runs it, and the keeper, which beats for it.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::{method::MethodRuntime, stats::count};
+use super::{checkpoint::Checkpoints, method::MethodRuntime, stats::count};
 use crate::{
     broker::{AnyBroker, Broker, Subject},
     protocol::{
@@ -53,6 +56,8 @@ pub(crate) struct Held {
     started: AtomicU64,
     /// The result, from the handler's end to the outcome's write; the keeper may be the one who writes.
     pub(crate) produced: Mutex<Option<Produced>>,
+    /// Most handlers have none.
+    checkpoints: Mutex<Option<Box<Checkpoints>>>,
     stop: AtomicU8,
     /// Wakes whoever waits for [`Self::stop`] or for a first heartbeat.
     changed: Notify,
@@ -96,6 +101,7 @@ impl Held {
             lease_from: AtomicU64::new(arrival.pulled.0),
             started: AtomicU64::new(0),
             produced: Mutex::new(None),
+            checkpoints: Mutex::new(None),
             stop: AtomicU8::new(Stop::No as u8),
             changed: Notify::new(),
             proven: AtomicBool::new(false),
@@ -214,7 +220,26 @@ impl Held {
         self.until(|| self.stopping() != Stop::No).await;
     }
 
-    async fn until(&self, condition: impl Fn() -> bool) {
+    /// Reads or changes the checkpoints.
+    pub(crate) fn checkpoints<T>(&self, look: impl FnOnce(&mut Option<Box<Checkpoints>>) -> T) -> T {
+        look(&mut self.checkpoints.lock().expect("nobody panics with the checkpoints in hand"))
+    }
+
+    /// Wakes whoever waits for a change.
+    pub(crate) fn tell(&self) {
+        self.changed.notify_waiters();
+    }
+
+    /// How long until the caller's deadline, by the server's clock; nothing if the request carries none.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        let left = self.envelope.left?;
+        let now = self.method.server_now(self.now())?;
+        let waited = Duration::from_nanos(now.saturating_sub(self.stored));
+        Some(left.saturating_sub(waited))
+    }
+
+    /// Resolves when the condition holds; whoever changes what it looks at [tells](Self::tell).
+    pub(crate) async fn until(&self, condition: impl Fn() -> bool) {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             // Registered before the look: a change in between wakes us.

@@ -33,6 +33,8 @@ pub(crate) struct ServiceRuntime {
     pub(crate) record_stream: String,
     /// Where records are written: everything of the subject but caller and id.
     pub(crate) record_put_prefix: String,
+    /// The same for checkpoints.
+    pub(crate) checkpoint_put_prefix: String,
     pub(crate) replicas: u8,
     /// The record stream is nearly full: nothing new is pulled, so that every claim's outcome still fits.
     pub(crate) full: AtomicBool,

@@ -10,6 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 mod barrier;
 pub(crate) mod bind;
+pub(crate) mod checkpoint;
 pub(crate) mod held;
 pub(crate) mod keeper;
 pub(crate) mod method;
@@ -192,12 +193,14 @@ impl Server {
         for definition in &self.services {
             let (subjects, prepared) = self.prepared(definition).await?;
             let record_put_prefix = subjects.record_put_prefix(&prepared.secret);
-            rights::check(&self.broker, &subjects, &record_put_prefix).await?;
+            let checkpoint_put_prefix = subjects.checkpoint_put_prefix(&prepared.secret);
+            rights::check(&self.broker, &subjects, [&record_put_prefix, &checkpoint_put_prefix]).await?;
             let runtime = Arc::new(ServiceRuntime {
                 broker: self.broker.clone(),
                 request_stream: subjects.request_stream(),
                 record_stream: subjects.record_stream(),
                 record_put_prefix,
+                checkpoint_put_prefix,
                 subjects,
                 replicas: prepared.replicas,
                 full: false.into(),

@@ -6,6 +6,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use bytes::Bytes;
 
 use super::{
+    checkpoint,
     held::{Held, Stop},
     keeper::Keeper,
     method::record_headers,
@@ -18,6 +19,7 @@ use crate::{
         AnyBroker, Broker, Headers, Outgoing, SendError, Subject,
         api::{self, StoreAnswer},
     },
+    error::CheckpointError,
     protocol::{
         attempt::{Action, Event, Outcome, Owner, Seen, What, Write, Written},
         time::{ASK_OWNER, Moment},
@@ -62,6 +64,9 @@ pub(crate) async fn drive(held: &Held, mut action: Action, keeper: &Keeper, via:
                 return Next::Start;
             }
             Action::Read(after) => Event::Read(Box::pin(read_record(held, after, via)).await),
+            Action::Write(write @ Write { what: What::Checkpoint, .. }) => {
+                Event::Written(Box::pin(checkpoint::write(held, write, via)).await)
+            }
             Action::Write(write) => Event::Written(write_record(held, write, via).await),
             Action::Ask { worker, attempt_id } => {
                 Event::Owner(Box::pin(ask_owner(held, &worker, attempt_id, via)).await)
@@ -106,7 +111,7 @@ async fn pause(held: &Held, span: Duration) {
 /// another one may claim: one heartbeat interval for the wait, the margin for asking and writing again.
 ///
 /// [`LeaseTimes::owner_claims_within`]: crate::protocol::time::LeaseTimes::owner_claims_within
-fn answer_within(held: &Held) -> Duration {
+pub(super) fn answer_within(held: &Held) -> Duration {
     held.method.times.heartbeat()
 }
 
@@ -160,12 +165,16 @@ async fn write_record(held: &Held, write: Write, via: &AnyBroker) -> Written {
             match write.what {
                 What::Claim => count(&counters.claims),
                 // An outcome counts when it is acked: a write in doubt is seen as stored only later.
-                What::Outcome(_) | What::Released { .. } => {}
+                What::Outcome(_) | What::Released { .. } | What::Checkpoint => {}
             }
             Written::Stored(sequence)
         }
         StoreAnswer::Full(text) => {
             tracing::error!(stream = %held.method.service.record_stream, text, "the record stream is full");
+            if write.what == What::Claim {
+                // Room may come for the claim; whoever waits for a checkpoint behind it is told.
+                checkpoint::refuse(held, CheckpointError::Full { text });
+            }
             Written::Full
         }
         StoreAnswer::TooLarge(text) => {
@@ -225,6 +234,7 @@ fn record_message(held: &Held, write: Write) -> Outgoing {
     }
     match write.what {
         What::Claim => record.error = None,
+        What::Checkpoint => unreachable!("it is no record"),
         What::Released { delay, spent } => {
             record.kind = Kind::Released;
             record.spent = spent;

@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 use tracing::Instrument;
 
 use super::{
+    checkpoint,
     held::{Held, Stop},
     keeper::{Keeper, Ticket},
     settle::{self, Next},
@@ -13,7 +14,7 @@ use super::{
 use crate::{
     codec::sanitise,
     context::Context,
-    protocol::attempt::{Ending, Event},
+    protocol::attempt::{Attempt, Ending, Event},
     service::{Produced, Retry},
 };
 
@@ -30,7 +31,7 @@ pub(crate) async fn attend(held: Arc<Held>, keeper: Keeper, ticket: Ticket, prov
     }
     let action = held.step(Event::Begin);
     if settle::drive(&held, action, &keeper, held.broker()).await == Next::Start
-        && let Some(ending) = run(&held).await
+        && let Some(ending) = run(&held, &keeper).await
     {
         let action = held.step(Event::Ended(ending));
         settle::drive(&held, action, &keeper, held.broker()).await;
@@ -41,14 +42,17 @@ pub(crate) async fn attend(held: Arc<Held>, keeper: Keeper, ticket: Ticket, prov
 }
 
 /// Runs the handler; nothing comes back if the request is not ours any more.
-async fn run(held: &Arc<Held>) -> Option<Ending> {
+async fn run(held: &Arc<Held>, keeper: &Keeper) -> Option<Ending> {
+    if held.look(Attempt::is_later) {
+        Box::pin(checkpoint::find(held)).await;
+    }
     if held.stopping() != Stop::No {
         // The worker stops since the start was decided: a handler that does not await would run to its end.
         return (held.stopping() == Stop::HandOver).then_some(Ending::HandedOver);
     }
     let method = &held.method;
     held.handler_started();
-    let context = Context::new(Arc::clone(held));
+    let context = Context::new(Arc::clone(held), keeper.clone());
     let span = tracing::info_span!(
         "handle",
         service = method.options.service,

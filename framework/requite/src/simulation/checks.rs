@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{
     evidence::{Evidence, id_of},
-    history::{Answer, Over, Run, Seen},
+    history::{Answer, Over, Reached, Run, Seen},
     leases::Leases,
     marks::{Mark, mark_many},
     plan::{End, Plan},
@@ -55,7 +55,7 @@ pub(super) fn check(plan: &Plan, played: &Played) -> Vec<Broken> {
     }
     let evidence = Evidence::read(played);
     let mut case = Case { plan, played, seen: &played.seen, evidence, runs, broken: Vec::new() };
-    let promises: [Promise<'_>; 14] = [
+    let promises: [Promise<'_>; 15] = [
         ("calls end in time", Case::calls_end_in_time),
         ("accepted ends in an outcome", Case::accepted_requests_end_in_an_outcome),
         ("no id is queued twice", Case::an_id_is_queued_once),
@@ -68,6 +68,7 @@ pub(super) fn check(plan: &Plan, played: &Played) -> Vec<Broken> {
         ("what was refused never ran", Case::what_was_refused_never_ran),
         ("attempts are counted", Case::attempts_are_counted),
         ("attempts and fences grow", Case::attempts_and_fences_grow),
+        ("checkpoints stand and are found", Case::checkpoints_stand_and_are_found),
         ("dead letters come before outcomes", Case::dead_letters_come_before_their_outcomes),
         ("nothing is settled late", Case::nothing_is_settled_while_the_connection_is_down),
     ];
@@ -257,6 +258,31 @@ impl Case<'_> {
         counted.into_iter().any(|it| (over..=next.began).contains(&it.at))
     }
 
+    /// A checkpoint is stored when the handler is told so, only later ones of whoever holds the request replace it, and
+    /// the next run begins with it.
+    fn checkpoints_stand_and_are_found(&mut self) {
+        for (id, runs) in &self.runs {
+            let stored = self.evidence.checkpoints.get(*id).map_or(&[][..], Vec::as_slice);
+            let order = |it: &(Duration, u32, Reached)| (it.1, it.2.steps);
+            if !stored.is_sorted_by_key(order) {
+                self.broken.push(format!("a checkpoint was replaced by an earlier one: {id}: {stored:?}"));
+            }
+            // A copy of the request that was stored later begins anew; a stepped clock may let checkpoints expire.
+            let copies = self.evidence.requests.get(*id).map_or(0, Vec::len);
+            let begins_anew = copies > 1 || self.seen.is_stepped(runs[runs.len() - 1].began);
+            for run in runs {
+                let told = |reached: &Reached| stored.iter().any(|(_, _, it)| it == reached);
+                if !run.stored.iter().all(told) {
+                    self.broken.push(format!("told that a checkpoint is stored, and it is not: {run:?}"));
+                }
+                let last = stored.iter().rev().find(|(at, ..)| *at < run.began).map(|(_, _, it)| *it);
+                if run.found != last && !(begins_anew && run.found.is_none()) {
+                    self.broken.push(format!("the last checkpoint is {last:?}: {run:?}"));
+                }
+            }
+        }
+    }
+
     fn attempts_and_fences_grow(&mut self) {
         // A server that forgot deliveries counts them from 1 again; one whose clock was stepped may have given a request
         // out twice, and the first starts last.
@@ -336,6 +362,7 @@ impl Case<'_> {
             |what: Over| seen.runs.iter().filter(move |run| run.over.is_some_and(|(_, it)| it == what));
         let lost = over(Over::Dropped).filter(|run| !seen.drained.contains_key(&run.worker));
         count(Mark::LostLease, lost.count());
+        count(Mark::Resumed, seen.runs.iter().filter(|run| run.found.is_some()).count());
         count(Mark::Death, over(Over::Died).count());
         count(Mark::DeadLetter, self.played.dead_letters.iter().map(id_of).count());
         for records in evidence.records.values() {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    history::Answer,
+    history::{Answer, Reached},
     plan::Job,
     stage::Played,
     worker::{Done, Failure},
@@ -11,7 +11,10 @@ use super::{
 use crate::{
     broker::simulated::Stored,
     codec::{self, ContentType, Limits},
-    wire::record::{AttemptId, Kind, Record, Status},
+    wire::{
+        checkpoint::Checkpoint,
+        record::{AttemptId, Kind, Record, Status},
+    },
 };
 
 /// A record as it was written.
@@ -27,23 +30,31 @@ pub(super) struct Written {
 }
 
 /// Everything by `<caller>.<id>`.
+#[derive(Default)]
 pub(super) struct Evidence {
     /// When each request was stored, and for which job.
     pub(super) requests: BTreeMap<String, Vec<(Duration, u32)>>,
     pub(super) records: BTreeMap<String, Vec<Written>>,
+    /// When each checkpoint was stored, by which attempt, and how far that had come.
+    pub(super) checkpoints: BTreeMap<String, Vec<(Duration, u32, Reached)>>,
     pub(super) dead_letters: BTreeMap<String, Vec<Duration>>,
 }
 
 impl Evidence {
     pub(super) fn read(played: &Played) -> Self {
         let at = |stored: &Stored| Duration::from_nanos(stored.at);
-        let mut evidence =
-            Self { requests: BTreeMap::new(), records: BTreeMap::new(), dead_letters: BTreeMap::new() };
+        let mut evidence = Self::default();
         for stored in &played.requests {
             let job: Job = decode(&stored.payload);
             evidence.requests.entry(id_of(stored)).or_default().push((at(stored), job.tag));
         }
         for stored in &played.records {
+            if stored.subject.starts_with("rq.chk.") {
+                let checkpoint = Checkpoint::decode(&stored.payload).expect("only workers write checkpoints");
+                let stored_by = (at(stored), checkpoint.attempt, decode(checkpoint.body));
+                evidence.checkpoints.entry(id_of(stored)).or_default().push(stored_by);
+                continue;
+            }
             evidence.records.entry(id_of(stored)).or_default().push(written(stored, at(stored)));
         }
         for stored in &played.dead_letters {

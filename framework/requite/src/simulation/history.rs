@@ -6,10 +6,18 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::plan::{End, Links};
 use crate::wire::record::Reason;
+
+/// A checkpoint: how far the handlers of a request have come, each from where the last one had been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Reached {
+    pub(super) tag: u32,
+    pub(super) steps: u32,
+}
 
 /// One run of a handler.
 #[derive(Clone, Debug)]
@@ -22,6 +30,9 @@ pub(super) struct Run {
     pub(super) id: String,
     pub(super) attempt: u32,
     pub(super) fence: Option<u64>,
+    /// The checkpoint that it found, and those of its own of which it was told that they are stored.
+    pub(super) found: Option<Reached>,
+    pub(super) stored: Vec<Reached>,
     pub(super) began: Duration,
     pub(super) over: Option<(Duration, Over)>,
 }
@@ -199,6 +210,16 @@ pub(super) struct Running {
 impl Running {
     pub(super) fn end(&self, end: End) {
         self.over(Over::Ended(end));
+    }
+
+    /// The checkpoint of an earlier run.
+    pub(super) fn found(&self) -> Option<Reached> {
+        self.history.write().runs[self.number].found
+    }
+
+    /// A checkpoint is stored.
+    pub(super) fn stored(&self, reached: Reached) {
+        self.history.write().runs[self.number].stored.push(reached);
     }
 
     fn over(&self, over: Over) {

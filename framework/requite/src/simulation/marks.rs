@@ -16,6 +16,8 @@ pub(crate) enum Mark {
     Reattach,
     /// A claim replaced another attempt's claim.
     TakeOver,
+    /// A run found the checkpoint of an earlier one.
+    Resumed,
     /// A request was let go by a worker that drained.
     HandOver,
     /// A handler was dropped because its lease was lost.
@@ -41,13 +43,14 @@ pub(crate) enum Mark {
 
 impl Mark {
     /// All of them.
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::Redelivery,
         Self::Forgotten,
         Self::StaleAck,
         Self::DuplicatePublish,
         Self::Reattach,
         Self::TakeOver,
+        Self::Resumed,
         Self::HandOver,
         Self::LostLease,
         Self::UnknownWasStored,

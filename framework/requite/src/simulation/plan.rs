@@ -47,6 +47,8 @@ pub(super) enum End {
 pub(super) struct Step {
     /// In milliseconds.
     pub(super) takes: u64,
+    /// How many it stores on the way.
+    pub(super) checkpoints: u32,
     pub(super) end: End,
     /// Its worker dies this many milliseconds after the end: before, between or after the writes that follow.
     pub(super) plug: Option<u64>,
@@ -352,7 +354,7 @@ impl Plan {
             7 => Fault::CutCaller { caller, span: millis(random, 1_000, 40_000) },
             8..12 => self.draw_loss(random),
             12 => {
-                let pattern = pick(random, &["rq.req.>", "rq.put.>"]);
+                let pattern = pick(random, &["rq.req.>", "rq.put.*.out.>", "rq.put.*.chk.>"]);
                 let longest = pick(random, &[2_000, 20_000, 200_000]);
                 Fault::Hang { pattern, count, span: millis(random, 100, longest) }
             }
@@ -432,6 +434,10 @@ fn script(random: &mut Random, method: Method, mood: Mood) -> Vec<Step> {
                 6..14 => random.below(500),
                 14..19 => random.below(lease),
                 _ => random.below(5 * lease),
+            },
+            checkpoints: match random.below(4) {
+                0 => 1 + u32::try_from(random.below(4)).expect("few"),
+                _ => 0,
             },
             end: match random.below(10) {
                 0 => End::Final,

@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    history::{History, Run},
-    plan::{End, Job, Plan, SERVICE},
+    history::{History, Reached, Run, Running},
+    plan::{End, Job, Plan, SERVICE, Step},
     standstill::Tasks,
 };
 use crate::{
@@ -58,15 +58,15 @@ impl Life {
             id: format!("{}.{}", cx.caller(), cx.id()),
             attempt: cx.attempt(),
             fence: cx.fencing_token(),
+            found: cx.last_checkpoint().expect("a checkpoint that was stored here"),
+            stored: Vec::new(),
             began,
             over: None,
         });
-        if step.takes > 0 {
-            tokio::select! {
-                biased;
-                () = self.dead.cancelled() => std::future::pending().await,
-                () = tokio::time::sleep(Duration::from_millis(step.takes)) => {}
-            }
+        tokio::select! {
+            biased;
+            () = self.dead.cancelled() => std::future::pending().await,
+            () = take_time(&cx, &running, &job, step) => {}
         }
         running.end(step.end);
         if let Some(after) = step.plug {
@@ -80,6 +80,24 @@ impl Life {
             End::Retry => Err(Failure { run, again: true }),
             // Unlike `panic!`, it says nothing on standard error.
             End::Panic => std::panic::resume_unwind(Box::new("as planned")),
+        }
+    }
+}
+
+/// Goes on from the last checkpoint: stores the planned ones at even distances.
+async fn take_time(cx: &Context, running: &Running, job: &Job, step: Step) {
+    let part = Duration::from_millis(step.takes) / (step.checkpoints + 1);
+    let mut steps = running.found().map_or(0, |found| found.steps);
+    for left in (0..=step.checkpoints).rev() {
+        if !part.is_zero() {
+            tokio::time::sleep(part).await;
+        }
+        if left > 0 {
+            steps += 1;
+            let reached = Reached { tag: job.tag, steps };
+            if cx.checkpoint(&reached).await.is_ok() {
+                running.stored(reached);
+            }
         }
     }
 }

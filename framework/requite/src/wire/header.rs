@@ -27,11 +27,15 @@ pub(crate) const CUT_FROM: &str = "Rq-Cut-From";
 pub(crate) const KIND_CALL: &str = "call";
 /// The value of [`KIND`] on the message that set-up sends through each consumer.
 pub(crate) const KIND_SETUP: &str = "setup";
+/// [`KIND`] of a checkpoint, which lies beside the record.
+pub(crate) const KIND_CHECKPOINT: &str = "checkpoint";
 
 /// The server deduplicates publishes by this id within the stream's window.
 pub(crate) const MESSAGE_ID: &str = "Nats-Msg-Id";
 /// Compare-and-set: the publish is refused unless this is the last sequence on its subject.
 pub(crate) const EXPECTED_LAST: &str = "Nats-Expected-Last-Subject-Sequence";
+/// Whose last sequence [`EXPECTED_LAST`] is about, where it is another subject's than the message's own.
+pub(crate) const EXPECTED_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
 /// How long the server keeps the message.
 pub(crate) const TTL: &str = "Nats-TTL";
 /// Written by the server on what it republishes or reads back: the stream's name.

@@ -2,6 +2,7 @@
 //!
 //! The only module that derives serde for the wire, so that a change of the protocol is a change here.
 
+pub(crate) mod checkpoint;
 pub(crate) mod control;
 pub(crate) mod header;
 pub(crate) mod jetstream;

@@ -109,6 +109,8 @@ pub(crate) enum Event {
     Beat,
     /// The connection was lost and is back: claims are written again.
     Reconnected,
+    /// The handler has a checkpoint to store.
+    Checkpoint,
     /// The dead letter is stored, or could not be.
     Buried(bool),
     /// The lease is lost.
@@ -161,7 +163,7 @@ pub(crate) enum Action {
     Forget,
 }
 
-/// A write of the record by compare-and-set.
+/// A write by compare-and-set of the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Write {
     pub(crate) what: What,
@@ -175,7 +177,12 @@ pub(crate) struct Write {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum What {
     Claim,
-    Released { delay: Duration, spent: u32 },
+    /// The handler's newest checkpoint. It lies beside the record, whose last sequence must be the claim's.
+    Checkpoint,
+    Released {
+        delay: Duration,
+        spent: u32,
+    },
     Outcome(Outcome),
 }
 

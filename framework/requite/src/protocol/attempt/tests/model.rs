@@ -60,6 +60,8 @@ pub(super) struct World {
     forgot: Option<Moment>,
     workers: Vec<Worker>,
     late: Vec<(Write, Stored)>,
+    /// Whose checkpoint is stored, and the number of its write.
+    checkpoint: Option<(AttemptId, u32)>,
     /// Handlers that began to work on a request that can be decoded.
     ran: usize,
     last_fence: u64,
@@ -78,6 +80,7 @@ impl World {
             forgot: None,
             workers: Vec::new(),
             late: Vec::new(),
+            checkpoint: None,
             ran: 0,
             last_fence: 0,
         }
@@ -152,6 +155,7 @@ impl World {
         let holds = |it: &Worker| it.handler && !it.crashed && self.now < it.lease_end;
         assert!(!self.workers.iter().any(holds), "two handlers at once");
         let attempt = &self.workers[who].attempt;
+        assert!(self.checkpoint.is_none() || attempt.is_later(), "started without a look at the checkpoint");
         assert!(self.setting.deadline.is_none_or(|end| self.now < at(end)), "started after the deadline");
         assert!(attempt.spent() <= self.setting.terms.attempts, "more attempts than allowed");
         if let Some(fence) = attempt.fence() {
@@ -214,7 +218,8 @@ impl World {
     fn write(&mut self, who: usize, write: Write, fate: Fate) -> Written {
         let attempt = &self.workers[who].attempt;
         let (kind, spent, delay) = match write.what {
-            What::Claim => (Kind::Claim, attempt.spent(), Duration::ZERO),
+            // A checkpoint is no record, but comes from one.
+            What::Claim | What::Checkpoint => (Kind::Claim, attempt.spent(), Duration::ZERO),
             What::Released { delay, spent } => (Kind::Released, spent, delay),
             What::Outcome(_) => (Kind::Outcome, attempt.spent(), Duration::ZERO),
         };
@@ -251,6 +256,15 @@ impl World {
             return None;
         }
         assert!(!self.is_outcome(), "an outcome was replaced");
+        if write.what == What::Checkpoint {
+            let holder = self.record.as_ref().map(|record| record.seen.attempt_id);
+            assert_eq!(holder, Some(record.seen.attempt_id), "a checkpoint of somebody else");
+            let earlier = |(id, number)| id == record.seen.attempt_id && number > write.number;
+            assert!(!self.checkpoint.is_some_and(earlier), "a checkpoint was replaced by an earlier one");
+            self.checkpoint = Some((record.seen.attempt_id, write.number));
+            // Not a sequence that any record has.
+            return Some(u64::MAX);
+        }
         if let What::Outcome(Outcome::Rejected(_)) = write.what {
             assert_eq!(self.ran, 0, "rejected what ran");
         }
@@ -301,6 +315,13 @@ impl World {
             ending
         };
         self.feed(who, Event::Ended(ending));
+    }
+
+    /// The handler of one worker stores a checkpoint.
+    pub(super) fn checkpoint(&mut self, who: usize) {
+        if self.workers[who].handler && !self.setting.undecodable {
+            self.feed(who, Event::Checkpoint);
+        }
     }
 
     /// The keeper ends an attempt whose handler does not.
