@@ -97,7 +97,11 @@ impl Context {
     }
 
     /// Stores what the next attempt has to know, should this one not come to its end. When this returns, it is stored; a
-    /// later checkpoint replaces it. It is kept until the caller's deadline.
+    /// later checkpoint replaces it. It is kept until the caller's deadline, and ends with it.
+    ///
+    /// It costs one round trip to the record stream, the first one of an attempt that had no claim yet two. While no server
+    /// can be reached it waits, but not longer than the lease lasts. A handler that makes several at once stores the last
+    /// of those that wait for their turn.
     ///
     /// ```
     /// # use requite::prelude::*;
@@ -125,7 +129,7 @@ impl Context {
     /// # Errors
     ///
     /// If the handler has to stop, because another worker may have the request by now; or if the checkpoint cannot be
-    /// encoded, is too large for the server, or finds no room. Then the last one before it stands.
+    /// encoded, is too large for the server, or finds no room. A handler that does not need it may go on then.
     pub async fn checkpoint<T: Serialize + ?Sized>(&self, state: &T) -> Result<(), CheckpointError> {
         let body = codec::encode(ContentType::MessagePack, state)
             .map_err(|error| CheckpointError::Unencodable { text: error.to_string() })?;

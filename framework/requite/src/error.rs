@@ -136,13 +136,14 @@ pub enum CheckpointError {
     /// another attempt may be under way.
     #[error("the handler has to stop: its request may be in other hands")]
     Stopped,
-    /// The record stream is full.
+    /// The record stream is more than 90 % full: what is left is for outcomes. The last checkpoint stands, unless
+    /// this one finds room later.
     #[error("there is no room for the checkpoint: {text}")]
     Full {
         /// What the server said.
         text: String,
     },
-    /// It is larger than the server takes.
+    /// It is larger than a message may be for the server (`max_payload`). The last checkpoint stands.
     #[error("the checkpoint is too large: {text}")]
     TooLarge {
         /// What the server said, or its limit.
