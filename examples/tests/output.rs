@@ -88,6 +88,18 @@ fn crash_is_finished_by_the_second_worker_as_attempt_2() {
 }
 
 #[test]
+fn resume_goes_on_at_the_checkpoint_and_writes_every_row_once() {
+    let text = output(env!("CARGO_BIN_EXE_resume"));
+    let begun: Vec<u32> =
+        text.lines().filter_map(|line| line.split_once("behind row ")?.1.parse().ok()).collect();
+    assert!(begun.len() == 3 && begun[0] == 0, "{text}");
+    // It is killed when it says that this row is stored, and may come a little further.
+    assert!(begun[1] >= 3_000 && begun[2] >= 6_000, "{text}");
+    assert!(text.contains("the import was ended by attempt 3"), "{text}");
+    assert!(text.trim_end().ends_with("every row is there once, in its order: true"), "{text}");
+}
+
+#[test]
 fn blocked_thread_keeps_its_request_for_four_leases() {
     let text = output(env!("CARGO_BIN_EXE_blocked_thread"));
     let numbers = numbers(&text);
