@@ -48,8 +48,7 @@ pub fn pull(data: &[u8]) {
             }
             5 => held -= usize::from(choices.byte()).min(held),
             6 => {
-                let which = usize::from(choices.byte()) % open.len().max(1);
-                if let Some(it) = open.remove(which) {
+                if let Some(it) = open.remove(usize::from(choices.byte()) % open.len().max(1)) {
                     pulls.ended(it.token, Some(it.missing), now);
                 }
             }
@@ -64,6 +63,7 @@ pub fn pull(data: &[u8]) {
             }
             8 => {
                 pulls.alive(now);
+                pulls.idle(now);
                 honest &= !pulls.is_lost(now);
             }
             _ => now = now.max(choices.moment(now)),

@@ -31,8 +31,10 @@ pub(crate) struct Pulls {
     /// Pulls below this token count no more: what their late ends say is missing is not expected any more.
     counted_from: u64,
     heard: Moment,
-    /// The oldest pull that was forgotten, and until when it may still bring something.
+    /// The oldest pull that was forgotten, as long as what it brought may still be on its way.
     forgotten: Option<Pull>,
+    /// When the oldest of the pulls was sent that ended last.
+    last: Moment,
 }
 
 /// A pull to send.
@@ -54,6 +56,7 @@ impl Pulls {
             counted_from: 0,
             heard: Moment(0),
             forgotten: None,
+            last: Moment(0),
         }
     }
 
@@ -79,9 +82,15 @@ impl Pulls {
     pub(crate) fn delivered(&mut self, now: Moment) -> Moment {
         self.heard = now;
         self.expected = self.expected.saturating_sub(1);
-        self.forgotten = self.forgotten.filter(|pull| now < pull.expires + self.times.heartbeat());
         let oldest = self.forgotten.as_ref().or(self.open.front());
-        oldest.map_or(now - self.times.heartbeat() - LATE, |pull| pull.sent)
+        // How long a message has waited in this process is not known, so `now` is no reason to call it young.
+        oldest.map_or(self.last, |pull| pull.sent)
+    }
+
+    /// No message is ready. What was read from the connection before the worker was bound again is through, so a pull that
+    /// was forgotten brings nothing more once its time is over.
+    pub(crate) fn idle(&mut self, now: Moment) {
+        self.forgotten = self.forgotten.filter(|pull| now < pull.expires + self.times.heartbeat());
     }
 
     /// The server gave a sign of life for a pull.
@@ -95,6 +104,7 @@ impl Pulls {
         if token < self.counted_from {
             return;
         }
+        self.last = self.open.front().map_or(self.last, |pull| pull.sent);
         self.open.retain(|pull| pull.token != token);
         if self.open.is_empty() {
             self.clear();
@@ -111,6 +121,7 @@ impl Pulls {
     }
 
     fn clear(&mut self) {
+        self.last = self.open.front().map_or(self.last, |pull| pull.sent);
         self.open.clear();
         self.expected = 0;
         self.counted_from = self.next_token;
@@ -133,7 +144,7 @@ impl Pulls {
             return true;
         }
         while self.open.front().is_some_and(|pull| now > pull.expires + LATE) {
-            self.open.pop_front();
+            self.last = self.open.pop_front().map_or(self.last, |pull| pull.sent);
         }
         self.open.is_empty() && self.expected > 0
     }
@@ -231,8 +242,26 @@ mod tests {
         pulls.next(0, Moment(7));
         pulls.reset();
         pulls.next(0, Moment(3_000_000_000));
+        pulls.idle(Moment(3_000_000_000));
         assert_eq!(pulls.delivered(Moment(4_000_000_000)), Moment(7));
-        assert_eq!(pulls.delivered(Moment(11_000_000_000)), Moment(3_000_000_000));
+        // It waited in this process.
+        assert_eq!(pulls.delivered(Moment(90_000_000_000)), Moment(7));
+        pulls.idle(Moment(90_000_000_000));
+        assert_eq!(pulls.delivered(Moment(90_000_000_000)), Moment(3_000_000_000));
+    }
+
+    #[test]
+    fn a_delivery_behind_the_end_of_all_pulls_counts_from_the_last_of_them() {
+        let mut pulls = pulls(4);
+        pulls.next(3, Moment(5));
+        pulls.next(2, Moment(6));
+        pulls.ended(0, Some(1), Moment(7));
+        pulls.ended(1, Some(1), Moment(8));
+        assert_eq!(pulls.delivered(Moment(90_000_000_000)), Moment(6));
+        pulls.next(3, Moment(91_000_000_000));
+        pulls.delivered(Moment(91_000_000_001));
+        pulls.settle();
+        assert_eq!(pulls.delivered(Moment(99_000_000_000)), Moment(91_000_000_000));
     }
 
     proptest! {

@@ -221,6 +221,10 @@ impl Puller {
     }
 
     async fn hear(&mut self, messages: &mut impl Subscription) -> Heard {
+        if let Some(message) = messages.next().now_or_never() {
+            return message.map_or(Heard::Closed, Heard::Message);
+        }
+        self.pulls.idle(self.broker.now());
         // While the record stream is full, look again from time to time.
         let idle = if self.draining.is_cancelled() { Duration::from_millis(200) } else { BIND_AGAIN };
         let check = self.pulls.check_at().map_or(idle, |at| at.since(self.broker.now()));

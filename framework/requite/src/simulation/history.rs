@@ -86,6 +86,8 @@ pub(super) struct Call {
 pub(super) enum Kind {
     /// Exchange messages on some of its connections.
     Cut(Links),
+    /// The same, because they end at a leader that is cut off from the other servers.
+    Split(Links),
     /// Get an answer of JetStream: there is no leader.
     Leaderless,
     /// Anything.
@@ -107,7 +109,7 @@ pub(super) struct Trouble {
 impl Trouble {
     /// Whether no heartbeat came through.
     pub(super) fn silences_keeper(&self) -> bool {
-        !matches!(self.kind, Kind::Cut(Links::Puller) | Kind::Blocked)
+        !matches!(self.kind, Kind::Cut(Links::Puller) | Kind::Split(Links::Puller) | Kind::Blocked)
     }
 
     /// Whether handlers went on, or could be ended.
@@ -192,6 +194,16 @@ impl History {
     pub(super) fn died(&self, worker: &str) {
         let now = self.now();
         self.write().died.insert(worker.to_owned(), now);
+    }
+
+    /// A split cluster is whole again, or was never split.
+    pub(super) fn healed(&self) {
+        let now = self.now();
+        for trouble in &mut self.write().troubles {
+            if let Kind::Split(_) = trouble.kind {
+                trouble.to = trouble.to.min(now);
+            }
+        }
     }
 
     pub(super) fn trouble(&self, worker: Option<&str>, kind: Kind, span: Duration) {

@@ -289,6 +289,8 @@ impl Stage {
         let Ground { simulation, history, .. } = &self.ground;
         history.trouble(None, Kind::Cut(Links::Both), pause);
         simulation.kill(Duration::ZERO, pause);
+        // The servers come back as one.
+        history.healed();
         tokio::time::sleep(pause).await;
         history.trouble(None, Kind::Leaderless, ELECTION_AT_MOST);
         tokio::time::sleep(ELECTION_AT_MOST).await;
@@ -307,7 +309,7 @@ impl Stage {
         history.trouble(None, Kind::Leaderless, span.min(ELECTION_AT_MOST));
         for (worker, part) in workers {
             if let Some((process, _)) = self.at(*worker) {
-                history.trouble(Some(&process), Kind::Cut(*part), span);
+                history.trouble(Some(&process), Kind::Split(*part), span);
             }
         }
         tokio::time::sleep(span).await;
