@@ -45,6 +45,14 @@ pub(crate) async fn attend(held: Arc<Held>, keeper: Keeper, ticket: Ticket, prov
 async fn run(held: &Arc<Held>, keeper: &Keeper) -> Option<Ending> {
     if held.look(Attempt::is_later) {
         Box::pin(checkpoint::find(held)).await;
+        // The look took its time, and the start was decided before it.
+        if held.lease().is_lost(held.now()) {
+            return None;
+        }
+        if held.left().is_some_and(|left| left.is_zero()) {
+            // The next delivery finds the deadline passed, and says so.
+            return Some(Ending::HandedOver);
+        }
     }
     if held.stopping() != Stop::No {
         // The worker stops since the start was decided: a handler that does not await would run to its end.
