@@ -100,10 +100,13 @@ async fn dropped_server_keeps_the_leases_of_what_runs() {
     drop(first);
     let second = site.worker("second").await;
     assert_eq!(caller.grind(job("new", Work::Wait(0))).deadline(PATIENCE).await.unwrap().worker, "second");
+    // One, if the new request was sent for a pull that the first worker left open, and was handed on from there.
+    let handed_on = second.stats().redeliveries;
+    assert!(handed_on <= 1, "{handed_on}");
     assert_eq!(runs.await.unwrap().unwrap().worker, "first");
     site.settled().await;
     assert_eq!(site.story("runs"), ["first Start 1", "first End 1"]);
-    assert_eq!(second.stats().redeliveries, 0);
+    assert_eq!(second.stats().redeliveries, handed_on, "the lease of what runs was lost");
     second.shutdown().await;
     eventually("no keeper is left", async || {
         // A keeper that ends may take a question and not answer it, and this connection waits for ever.

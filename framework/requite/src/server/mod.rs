@@ -279,12 +279,13 @@ impl RunningServer {
     /// runs without heartbeats would soon run beside another worker's.
     fn retirement(&self) -> impl Future<Output = ()> + Send + use<> {
         let keeper = StopOnDrop(self.keeper.clone());
+        let (broker, methods) = (self.broker.clone(), self.methods.clone());
         let (pullers, tasks, dropped) = (self.pullers.clone(), self.tasks.clone(), self.dropped.clone());
         async move {
             dropped.cancelled().await;
             pullers.wait().await;
             tasks.wait().await;
-            drop(keeper);
+            shutdown::leave(&keeper.0, &broker, &methods).await;
         }
     }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::{RunningServer, method::MethodRuntime};
+use super::{RunningServer, keeper::Keeper, method::MethodRuntime};
 use crate::{
     broker::{AnyBroker, Broker, Outgoing},
     name::Instance,
@@ -53,9 +53,13 @@ pub(super) async fn drain(server: &RunningServer) {
     server.tasks.close();
     // A handler that blocks its thread cannot be waited for.
     let _ = tokio::time::timeout(LET_GO, server.tasks.wait()).await;
-    // The process may end with this function: a NAK that is still on its way here would leave its request lying until
-    // the lease ends.
-    let sent = async { tokio::join!(server.keeper.see_off(), see_off(&server.broker, &server.methods)) };
+    leave(&server.keeper, &server.broker, &server.methods).await;
+}
+
+/// Waits until everything that was sent is on the server. The connections, or the process, may end after this: an ack or
+/// a NAK that is still on its way here would leave its request lying until the lease ends.
+pub(super) async fn leave(keeper: &Keeper, broker: &AnyBroker, methods: &[Arc<MethodRuntime>]) {
+    let sent = async { tokio::join!(keeper.see_off(), see_off(broker, methods)) };
     let _ = tokio::time::timeout(LET_GO, sent).await;
 }
 
