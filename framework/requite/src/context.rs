@@ -80,8 +80,8 @@ impl Context {
         self.held.stopping() == Stop::No && self.held.lease().state(self.held.now()) == LeaseState::Held
     }
 
-    /// Resolves when the handler has to stop: its lease is lost, or the worker shuts down and its time is over. The
-    /// handler's future is dropped at its next `await`, so only work on other tasks or threads needs this.
+    /// Resolves when the handler has to stop: its lease is lost, or the worker shuts down and its time is over, or it has
+    /// a checkpoint to go on from elsewhere. The handler's future is dropped at its next `await`, so only work on other tasks or threads needs this.
     pub async fn stopped(&self) {
         self.held.stopped().await;
     }
@@ -98,6 +98,10 @@ impl Context {
 
     /// Stores what the next attempt has to know, should this one not come to its end. When this returns, it is stored; a
     /// later checkpoint replaces it. It is kept until the caller's deadline, and ends with it.
+    ///
+    /// A worker that shuts down hands on what has a checkpoint: there the handler is dropped at its next `await`, at the
+    /// latest at the next checkpoint, behind which it does not go on, and another worker's begins with the last one. Not so
+    /// where the handler is `once`.
     ///
     /// It costs one round trip to the record stream, the first one of an attempt that had no claim yet two. While no server
     /// can be reached it waits, but not longer than the lease lasts. A handler that makes several at once stores the last

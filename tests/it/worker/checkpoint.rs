@@ -1,7 +1,7 @@
 //! Checkpoints on a real server: the next attempt goes on where the last one was, and a worker that lost its lease
 //! stores nothing.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use data_encoding::BASE64;
 use requite::{CheckpointError, RunningServer, StreamLimits, prelude::*};
@@ -30,6 +30,7 @@ struct Press {
     /// What was not said in an answer.
     said: mpsc::UnboundedSender<Result<(), CheckpointError>>,
     no_room: Notify,
+    gate: Arc<Notify>,
 }
 
 #[service(name = "press")]
@@ -97,6 +98,20 @@ impl Press {
         found
     }
 
+    /// Stores one, at once or behind the gate, and waits for ever; the next attempt says what it finds.
+    #[handler(lease = "6s")]
+    async fn pause(&self, cx: &Context, at_once: bool) -> bool {
+        if let Some(found) = cx.last_checkpoint().unwrap() {
+            return found;
+        }
+        if !at_once {
+            self.gate.notified().await;
+        }
+        let stored = cx.checkpoint(&at_once).await;
+        self.said.send(stored).unwrap();
+        std::future::pending().await
+    }
+
     /// Stores a large one, and keeps it until another one has found no room.
     #[handler(lease = "6s")]
     async fn hold(&self, cx: &Context, bytes: usize) {
@@ -142,7 +157,7 @@ type Said = mpsc::UnboundedReceiver<Result<(), CheckpointError>>;
 
 fn press() -> (Press, Said) {
     let (said, heard) = mpsc::unbounded_channel();
-    (Press { said, no_room: Notify::new() }, heard)
+    (Press { said, no_room: Notify::new(), gate: Arc::default() }, heard)
 }
 
 async fn worker(site: &Site, url: &str) -> (RunningServer, Said) {
@@ -152,14 +167,6 @@ async fn worker(site: &Site, url: &str) -> (RunningServer, Said) {
 
 async fn caller(site: &Site) -> PressClient {
     PressClient::new(site.client(&site.url).await)
-}
-
-/// How many checkpoints are stored.
-async fn stored(site: &Site, service: &str) -> usize {
-    let filter = json!({ "subjects_filter": "rq.chk.>" });
-    let stream = site.stream_name("OUT", service);
-    let info = site.ask(&format!("$JS.API.STREAM.INFO.{stream}"), filter).await;
-    info["state"]["subjects"].as_object().map_or(0, serde_json::Map::len)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,13 +194,36 @@ async fn checkpoint_of_a_killed_worker_is_found_by_the_next() {
     let first = site.process("first", Duration::from_secs(1)).await;
     let caller: MillClient = site.caller().await;
     let answer = call(caller.grind(job("bread", Work::Checkpoint)).deadline(PATIENCE));
-    eventually("the checkpoint is stored", async || stored(&site, "mill").await == 1).await;
+    eventually("the checkpoint is stored", async || site.checkpoints("mill").await == 1).await;
     first.kill().await.unwrap();
     let _second = site.worker("second").await;
     site.reaches("second", "bread", Step::Start).await;
     site.ledger.open_gate();
     let flour = answer.await.unwrap().unwrap();
     assert_eq!((flour.worker.as_str(), flour.attempt, flour.bytes.as_str()), ("second", 2, "first"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn worker_that_drains_hands_over_at_the_checkpoint() {
+    let nats = NatsServer::start().await.unwrap();
+    let site = Site::new(&nats.url(), "rq").await;
+    let (press, mut said) = press();
+    let gate = Arc::clone(&press.gate);
+    // So long that what is only let go at its end is never answered.
+    let server = site.server(&site.url, press).await.drain_timeout(2 * PATIENCE);
+    let first = server.start().await.unwrap();
+    let caller = caller(&site).await;
+    let at_once = call(caller.pause(true).deadline(PATIENCE));
+    let behind = call(caller.pause(false).deadline(PATIENCE));
+    assert_eq!(said.recv().await, Some(Ok(())));
+    eventually("both run", async || first.stats().runs == 2).await;
+    let drains = tokio::spawn(first.shutdown());
+    let (_second, _said) = worker(&site, &site.url).await;
+    assert!(at_once.await.unwrap().unwrap());
+    gate.notify_one();
+    assert!(!behind.await.unwrap().unwrap());
+    drains.await.unwrap();
+    assert!(said.try_recv().is_err(), "a handler went on behind the checkpoint at which it was handed over");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,7 +244,7 @@ async fn after_the_loss_of_its_lease_a_handler_stores_nothing() {
     let proxy = Proxy::start(([127, 0, 0, 1], nats.port()).into()).await.unwrap();
     let (_first, mut said) = worker(&site, &proxy.url()).await;
     let answer = call(caller(&site).await.outlived().deadline(PATIENCE));
-    eventually("the checkpoint is stored", async || stored(&site, "press").await == 1).await;
+    eventually("the checkpoint is stored", async || site.checkpoints("press").await == 1).await;
     proxy.freeze();
     let refused = said.recv().await.unwrap();
     assert_eq!(refused, Err(CheckpointError::Stopped));
@@ -234,7 +264,7 @@ async fn checkpoints_leave_room_for_outcomes() {
     let _worker = site.server(&site.url, press).await.limits(limits).start().await.unwrap();
     let caller = caller(&site).await;
     let small = call(caller.squeeze().deadline(PATIENCE));
-    eventually("a small one is stored", async || stored(&site, "press").await == 1).await;
+    eventually("a small one is stored", async || site.checkpoints("press").await == 1).await;
     // Nine tenths, and still nothing that the server refuses.
     let large = call(caller.hold(950_000).deadline(PATIENCE));
     let refused = small.await.unwrap().unwrap();
@@ -253,7 +283,7 @@ async fn checkpoint_is_of_one_request_and_kept_until_its_deadline() {
     let outcomes = json!({ "filter": "rq.out.>" });
     let purged = site.ask("$JS.API.STREAM.PURGE.rq_OUT_press", outcomes).await;
     assert_eq!(purged["purged"], 1, "{purged}");
-    assert_eq!(stored(&site, "press").await, 1);
+    assert_eq!(site.checkpoints("press").await, 1);
     assert_eq!(caller.find(false).key("grape").deadline(PATIENCE).await.unwrap(), None);
 
     let read = json!({ "last_by_subj": "rq.chk.>" });

@@ -66,6 +66,31 @@ async fn terminated_worker_ends_what_it_can_and_lets_go_of_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn terminated_worker_keeps_only_what_could_not_go_on_elsewhere() {
+    let nats = NatsServer::start().await.unwrap();
+    let site = Site::new(&nats.url(), "rq").await;
+    // So long that what is only let go at its end is never answered.
+    let first = site.process("first", 2 * PATIENCE).await;
+    let caller = site.caller().await;
+    let moves = call(caller.grind(job("moves", Work::Checkpoint)).deadline(PATIENCE));
+    let stays = call(caller.grind(job("stays", Work::Gate)).deadline(PATIENCE));
+    site.reaches("first", "stays", Step::Start).await;
+    eventually("the checkpoint is stored", async || site.checkpoints("mill").await == 1).await;
+
+    first.signal(Signal::TERM);
+    let second = site.process("second", Duration::ZERO).await;
+    site.reaches("second", "moves", Step::Start).await;
+    assert_eq!(site.story("stays"), ["first Start 1"]);
+    site.ledger.open_gate();
+    let flour = moves.await.unwrap().unwrap();
+    assert_eq!((flour.worker.as_str(), flour.attempt, flour.bytes.as_str()), ("second", 2, "first"));
+    assert_eq!(stays.await.unwrap().unwrap().worker, "first");
+    assert!(first.ended().await.unwrap().success());
+    assert_eq!(site.story("moves"), ["first Start 1", "first Drop 1", "second Start 2", "second End 2"]);
+    drop(second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn worker_that_drains_starts_nothing_new() {
     let nats = NatsServer::start().await.unwrap();
     let site = Site::new(&nats.url(), "rq").await;

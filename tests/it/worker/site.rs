@@ -138,6 +138,14 @@ impl Site {
         self.ask(&format!("$JS.API.STREAM.INFO.{}", self.stream_name(kind, "mill")), "").await
     }
 
+    /// How many checkpoints of a service are stored.
+    pub(super) async fn checkpoints(&self, service: &str) -> usize {
+        let filter = serde_json::json!({ "subjects_filter": format!("{}.chk.>", self.namespace) });
+        let stream = self.stream_name("OUT", service);
+        let info = self.ask(&format!("$JS.API.STREAM.INFO.{stream}"), filter).await;
+        info["state"]["subjects"].as_object().map_or(0, serde_json::Map::len)
+    }
+
     pub(super) async fn consumer(&self, method: &str) -> Value {
         let stream = self.stream_name("REQ", "mill");
         self.ask(&format!("$JS.API.CONSUMER.INFO.{stream}.{method}"), "").await

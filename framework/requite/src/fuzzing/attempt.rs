@@ -20,7 +20,8 @@ const ME: AttemptId = [1; 16];
 const OTHER: AttemptId = [2; 16];
 
 /// An ack only for what was seen stored as an outcome, one thing under way at a time, one start, no start behind an
-/// outcome or the deadline, nothing at all once it is over.
+/// outcome or the deadline, no hand-over of what
+/// cannot go on elsewhere, nothing at all once it is over.
 pub fn attempt(data: &[u8]) {
     let mut choices = Choices::new(data);
     let terms = terms(&mut choices);
@@ -39,6 +40,8 @@ pub fn attempt(data: &[u8]) {
         begun_elsewhere: false,
         outcome_seen: false,
         released: false,
+        checkpoint: false,
+        draining: false,
     };
     play.feed(Event::Begin);
     while choices.are_left() && !play.attempt.is_over() {
@@ -60,6 +63,8 @@ pub fn attempt(data: &[u8]) {
             Event::Reconnected,
             Event::Checkpoint,
             Event::Due,
+            Event::Found(Ok(true)),
+            Event::Drain,
             Event::LetGo,
             Event::Lost,
         ] {
@@ -117,6 +122,10 @@ struct Play {
     outcome_seen: bool,
     /// The last answer said that a release is stored.
     released: bool,
+    /// There is a checkpoint.
+    checkpoint: bool,
+    /// The worker stops.
+    draining: bool,
 }
 
 impl Play {
@@ -128,6 +137,10 @@ impl Play {
             3 => Event::LetGo,
             4 if choices.byte().is_multiple_of(8) => Event::Lost,
             5 => Event::Checkpoint,
+            6 if choices.flag() => {
+                self.draining = true;
+                Event::Drain
+            }
             _ if self.attempt.is_running() => {
                 let ending = ending(choices);
                 self.undecodable |= ending == Ending::Undecodable;
@@ -148,10 +161,18 @@ impl Play {
                 self.now = self.now.max(until);
                 Event::Due
             }
-            Action::Bury(_) => Event::Buried(!choices.byte().is_multiple_of(4)),
-            Action::None | Action::Start | Action::Ack { .. } | Action::Nak(_) | Action::Forget => {
-                return None;
+            Action::Find(_) if choices.byte().is_multiple_of(8) => Event::Found(Err(())),
+            Action::Find(_) => {
+                self.checkpoint = choices.flag();
+                Event::Found(Ok(self.checkpoint))
             }
+            Action::Bury(_) => Event::Buried(!choices.byte().is_multiple_of(4)),
+            Action::None
+            | Action::Start
+            | Action::HandOver
+            | Action::Ack { .. }
+            | Action::Nak(_)
+            | Action::Forget => return None,
         })
     }
 
@@ -162,6 +183,7 @@ impl Play {
             2 | 3 => Written::InDoubt,
             // Beside the record, under a sequence that no record has.
             _ if self.written.last().is_some_and(|it| it.what == What::Checkpoint) => {
+                self.checkpoint = true;
                 Written::Stored(u64::MAX)
             }
             _ => {
@@ -234,6 +256,7 @@ impl Play {
             Event::Beat
                 | Event::Reconnected
                 | Event::Checkpoint
+                | Event::Drain
                 | Event::LetGo
                 | Event::Lost
                 | Event::Ended(_)
@@ -244,7 +267,7 @@ impl Play {
         let action = self.attempt.step(event, self.now);
         self.check(&action);
         match action {
-            Action::None | Action::Start => {}
+            Action::None | Action::Start | Action::HandOver => {}
             action => {
                 let idle = self.todo == Action::None || self.attempt.is_over();
                 assert!(idle, "{action:?} beside {:?}", self.todo);
@@ -258,6 +281,7 @@ impl Play {
         match action {
             Action::Start => {
                 assert!(!self.started, "started twice");
+                assert!(!self.draining, "started by a worker that stops");
                 assert!(self.now < self.delivery.expires, "started after the deadline");
                 assert!(self.attempt.spent() <= self.terms.attempts, "more attempts than allowed");
                 assert!(!(self.terms.once && self.begun_elsewhere), "started what may have begun");
@@ -283,6 +307,14 @@ impl Play {
             }
             Action::Ack { .. } => assert!(self.outcome_seen, "acked without an outcome"),
             Action::Nak(_) => assert!(!self.started || self.released, "handed back while it ran"),
+            Action::HandOver => {
+                assert!(self.draining && self.attempt.is_running(), "handed over for no reason");
+                assert!(self.checkpoint && !self.terms.once, "handed over with nothing to go on from");
+            }
+            Action::Find(_) => {
+                assert!(!self.started, "a search behind the start");
+                assert!(self.attempt.fence().is_some(), "a search without a claim");
+            }
             Action::None | Action::Read(_) | Action::Ask { .. } | Action::Wait(_) => {}
             Action::Bury(reason) => {
                 let known = [Reason::Exhausted, Reason::Panicked, Reason::Undecodable].contains(reason);

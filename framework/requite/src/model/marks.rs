@@ -47,6 +47,7 @@ marks! {
     /// A result was dropped, because the lease was lost before it was stored.
     ResultDropped,
     HandOver,
+    HandOverAtCheckpoint,
     Retry,
     /// What is handed out again had its outcome already.
     KnownOutcome,

@@ -43,6 +43,7 @@ promises! {
     NotAfterTheDeadline: "nothing starts after the deadline",
     LostIsLost: "with its lease an attempt ends",
     CheckpointsStand: "a checkpoint is replaced by later ones of whoever holds the request, and the next attempt finds it",
+    HandedOverAtCheckpoint: "a worker that stops lets no handler run on behind its checkpoint",
     OneThingAtATime: "one write in flight for a record and worker",
 }
 

@@ -229,6 +229,7 @@ impl World {
             doubt: None,
             checkpoint: 0,
             stores: false,
+            drains: false,
             waits: 0,
         });
         let elsewhere = self.hands_of(request).filter(|it| it.message == message.sequence).count() > 1;

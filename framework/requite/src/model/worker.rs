@@ -63,6 +63,9 @@ impl World {
                 steps.push(Step::Checkpoint(at));
             }
         }
+        if hand.drains && hand.handler {
+            steps.push(Step::DrainEnds(at));
+        }
         if hand.attempt.is_running() && hand.attempt.fence().is_none() && hand.todo == Todo::Nothing {
             steps.push(Step::Beat(at));
         }
@@ -79,7 +82,7 @@ impl World {
         may(Fault::Crash, true);
         // What is over has its ack or NAK to send, which is dropped while it is cut off, as by a crash.
         may(Fault::Cut, !hand.cut && !is_over(hand));
-        may(Fault::Drain, !hand.cut && !is_over(hand));
+        may(Fault::Drain, !hand.drains && !hand.cut && !is_over(hand));
         may(Fault::LateWrite, !hand.cut && writes);
         may(Fault::RecordsFull, !hand.cut && writes);
         may(Fault::LateSettle, !hand.cut && is_over(hand));
@@ -127,6 +130,7 @@ impl World {
             Action::Forget => Some(Todo::Nothing),
             Action::Read(_) => Some(Todo::Read),
             Action::Write(write) => Some(Todo::Write(write)),
+            Action::Find(_) => Some(Todo::Find),
             Action::Ask { attempt_id, .. } => Some(Todo::Ask(attempt_id[0])),
             Action::Wait(until) => Some(Todo::Wait { until, watching }),
             Action::Bury(_) => Some(Todo::Bury),
@@ -137,12 +141,20 @@ impl World {
                 Some(Todo::Ack)
             }
             Action::Nak(_) => Some(Todo::Nak),
+            Action::HandOver => {
+                protocol.mark(Mark::HandOverAtCheckpoint);
+                return self.hand_over(protocol, at);
+            }
         };
         if let Some(todo) = todo {
             self.take_up(at, todo);
         }
         let hand = &mut self.hands[at];
         if !hand.attempt.is_over() {
+            let idle = hand.todo == Todo::Nothing && !hand.stores;
+            if hand.drains && hand.handler && hand.checkpoint > 0 && idle && !protocol.setting.terms.once {
+                self.breaks(Promise::HandedOverAtCheckpoint);
+            }
             return true;
         }
         hand.handler = false;
@@ -176,7 +188,7 @@ impl World {
         hand.handler = true;
         hand.began = !setting.undecodable();
         let Hand { request, message, by, payload, late, ref attempt, .. } = *hand;
-        let (fence, spent, later) = (attempt.fence(), attempt.spent(), attempt.is_later());
+        let (fence, spent, found) = (attempt.fence(), attempt.spent(), hand.checkpoint);
         let it = &self.requests[request];
         let checkpoint = it.checkpoint;
         let together = self.hands_of(request).any(|it| it.by != by && it.handler && !it.late);
@@ -188,7 +200,7 @@ impl World {
             (Promise::FencesGrow, setting.terms.fenced && fence.is_none_or(|fence| fence <= it.fence)),
             (Promise::RefusedNeverRan, it.refused_payloads & 1 << payload != 0),
             (Promise::AttemptsAreCounted, spent > setting.terms.attempts),
-            (Promise::CheckpointsStand, checkpoint > 0 && !later),
+            (Promise::CheckpointsStand, found != checkpoint),
             (Promise::NotAfterTheDeadline, setting.deadline && self.expired),
         ];
         for (promise, _) in broken.into_iter().filter(|(_, broken)| *broken) {
@@ -196,7 +208,6 @@ impl World {
         }
         if checkpoint > 0 {
             protocol.mark(Mark::Resumed);
-            self.hands[at].checkpoint = checkpoint;
         }
         let it = &mut self.requests[request];
         it.fence = fence.unwrap_or(it.fence);
@@ -243,6 +254,13 @@ impl World {
                     protocol.mark(Mark::OwnerAnswered);
                 }
                 Event::Owner(if mine { Owner::Mine } else { Owner::Gone })
+            }
+            // The search took its time, and by its own clock the lease is over before the start.
+            Todo::Find if hand.late => return self.lose(protocol, at),
+            Todo::Find => {
+                let found = self.requests[request].checkpoint;
+                self.hands[at].checkpoint = found;
+                Event::Found(Ok(found > 0))
             }
             Todo::Bury => {
                 protocol.mark(Mark::DeadLetter);
@@ -349,12 +367,22 @@ impl World {
         }
     }
 
-    /// As the server does it: what has not started is let go at once, a running handler is dropped first.
+    /// As the server does it: what has not started is let go at once, and so is a handler at its checkpoint.
     pub(super) fn drain(&mut self, protocol: &Protocol, at: usize) {
+        self.hands[at].drains = true;
+        self.feed(protocol, at, Event::Drain);
+    }
+
+    /// The handlers that are left have no more time.
+    pub(super) fn drain_ends(&mut self, protocol: &Protocol, at: usize) {
         if self.feed(protocol, at, Event::LetGo) && self.hands[at].handler {
-            self.hands[at].handler = false;
-            self.feed(protocol, at, Event::Ended(Ending::HandedOver));
+            self.hand_over(protocol, at);
         }
+    }
+
+    fn hand_over(&mut self, protocol: &Protocol, at: usize) -> bool {
+        self.hands[at].handler = false;
+        self.feed(protocol, at, Event::Ended(Ending::HandedOver))
     }
 }
 

@@ -135,6 +135,8 @@ pub(super) struct Hand {
     pub(super) checkpoint: u8,
     /// The handler waits for the next one to be stored.
     pub(super) stores: bool,
+    /// Its worker stops.
+    pub(super) drains: bool,
     /// How many long waits it has behind it.
     pub(super) waits: u64,
 }
@@ -147,6 +149,7 @@ pub(super) enum Todo {
     Write(Write),
     Ask(u8),
     Wait { until: Moment, watching: bool },
+    Find,
     Bury,
     Ack,
     Nak,
@@ -220,6 +223,8 @@ pub(super) enum Step {
     /// The keeper's heartbeat for what has not claimed yet.
     Beat(usize),
     Reconnect(usize),
+    /// The time is over that a worker had to stop.
+    DrainEnds(usize),
     LeaseEnds(usize),
     Arrive(usize),
     /// A released request may be started again.
@@ -307,6 +312,7 @@ impl World {
                 self.hands[at].cut = false;
                 self.feed(protocol, at, Event::Reconnected);
             }
+            Step::DrainEnds(at) => self.drain_ends(protocol, at),
             Step::LeaseEnds(at) => self.lose(protocol, at),
             Step::Arrive(at) => self.arrive(protocol, at),
             Step::DelayOver(request) => {

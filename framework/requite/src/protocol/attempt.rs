@@ -1,13 +1,16 @@
 //! The worker's side of one delivery: be first or claim, run, store the outcome, ack last.
 //!
 //! [`Attempt::step`] takes what happened and says the one thing to do next. The handler's task and the lease keeper
-//! both feed it, under one lock, so a record has one writer and one write in flight.
+//! both feed it, under one lock, so a record has one writer and one write in flight: here. What leads to the start is in
+//! `start`, what follows from the handler's end in `end`.
 
 use std::time::Duration;
 
-use super::time::{LeaseTimes, Moment};
+use super::time::Moment;
 use crate::wire::record::{AttemptId, Kind, Reason};
 
+mod end;
+mod start;
 mod vocabulary;
 
 pub(crate) use vocabulary::{
@@ -34,6 +37,8 @@ enum State {
     },
     /// Before the start; a write is in flight.
     Claiming,
+    /// Before the start, under a claim: looking for the checkpoint of an earlier attempt.
+    Finding,
     Running,
     /// After the end of the handler's part.
     Settling,
@@ -69,6 +74,10 @@ pub(crate) struct Attempt {
     rewrite: bool,
     /// The handler has a checkpoint that is not on its way.
     checkpoint: bool,
+    /// Whether there is a checkpoint to go on from; nothing while an earlier attempt's was not looked for.
+    resumable: Option<bool>,
+    /// The worker stops.
+    draining: bool,
     /// The outcome to store once the dead letter is.
     buried: Option<(Reason, Outcome)>,
 }
@@ -94,6 +103,8 @@ impl Attempt {
             ended: None,
             rewrite: false,
             checkpoint: false,
+            resumable: None,
+            draining: false,
             buried: None,
         }
     }
@@ -121,11 +132,6 @@ impl Attempt {
         self.claimed.then_some(self.sequence)
     }
 
-    /// Whether an earlier attempt may have begun, and left a checkpoint.
-    pub(crate) fn is_later(&self) -> bool {
-        self.earlier
-    }
-
     pub(crate) fn is_running(&self) -> bool {
         matches!(self.state, State::Running)
     }
@@ -136,7 +142,7 @@ impl Attempt {
 
     /// Whether "is it yours?" is answered with yes.
     pub(crate) fn is_mine(&self) -> bool {
-        matches!(self.state, State::Claiming | State::Running | State::Settling)
+        matches!(self.state, State::Claiming | State::Finding | State::Running | State::Settling)
     }
 
     /// Whether nothing can have been done for this request before, so that no claim is needed.
@@ -160,7 +166,9 @@ impl Attempt {
             Event::Written(written) => self.written(written, now),
             Event::Owner(owner) => self.owner(owner, now),
             Event::Due => Action::Read(Duration::ZERO),
+            Event::Found(found) => self.found(found, now),
             Event::Ended(ending) => self.ended(ending),
+            Event::Drain => self.drain(),
             Event::LetGo if self.is_running() => Action::None,
             Event::LetGo => self.ended(Ending::HandedOver),
             Event::Beat => self.claim_if_running(!self.claimed && self.in_flight.is_none()),
@@ -176,124 +184,23 @@ impl Attempt {
         action
     }
 
-    fn begin(&mut self, now: Moment) -> Action {
-        if self.state != State::New {
-            return Action::None;
-        }
-        if !self.is_first() {
-            self.state = State::Looking;
-            return Action::Read(Duration::ZERO);
-        }
-        self.start_or_expire(now)
-    }
-
-    fn is_expired(&self, now: Moment) -> bool {
-        now >= self.delivery.expires
-    }
-
-    /// Nothing and nobody is in the way: run, unless the deadline has passed.
-    fn start_or_expire(&mut self, now: Moment) -> Action {
-        if self.is_expired(now) {
-            self.state = State::Settling;
-            return self.write(What::Outcome(self.never_ran(Reason::Expired)));
-        }
-        self.state = State::Running;
-        Action::Start
-    }
-
-    fn never_ran(&self, reason: Reason) -> Outcome {
-        if self.earlier { Outcome::Failed(reason) } else { Outcome::Rejected(reason) }
-    }
-
     fn read(&mut self, seen: Option<Seen>, now: Moment) -> Action {
         if let Some(write) = self.in_flight.take() {
             return self.resolve(write, seen, now);
         }
         match (&self.state, seen) {
-            (State::New | State::Running | State::Settling | State::Claiming | State::Over, _) => {
-                Action::None
-            }
+            (
+                State::New
+                | State::Claiming
+                | State::Finding
+                | State::Running
+                | State::Settling
+                | State::Over,
+                _,
+            ) => Action::None,
             (_, None) => self.nothing_there(now),
             (_, Some(seen)) => self.somebody_there(seen, now),
         }
-    }
-
-    fn nothing_there(&mut self, now: Moment) -> Action {
-        // A single server that was killed forgets up to 100 ms of deliveries: the owner claims as soon as it is back.
-        let forgotten = !self.terms.replicated && !self.delivery.above_bound;
-        if forgotten && now < self.delivery.owner_claims_until {
-            self.state = State::Standing;
-            return Action::Wait(self.delivery.owner_claims_until);
-        }
-        self.earlier = (self.delivery.count > 1 || forgotten) && !claims_first(self.terms);
-        self.sequence = 0;
-        if self.is_expired(now) {
-            return self.start_or_expire(now);
-        }
-        self.state = State::Claiming;
-        self.write(What::Claim)
-    }
-
-    fn somebody_there(&mut self, seen: Seen, now: Moment) -> Action {
-        match seen.kind {
-            Kind::Outcome => self.finish(Action::Ack { tell: true }),
-            // Somebody with a later version knows what to do with it.
-            Kind::Unknown | Kind::CancelRequested => self.finish(Action::Forget),
-            Kind::Released => match seen.wait {
-                Some(wait) if !wait.is_zero() => self.finish(Action::Nak(wait)),
-                _ => self.take_over(&seen, now),
-            },
-            Kind::Claim => self.watch(seen, now),
-        }
-    }
-
-    fn watch(&mut self, seen: Seen, now: Moment) -> Action {
-        let until = match &self.state {
-            State::Watching { seen: before, until } if before.sequence == seen.sequence => *until,
-            // The claim was renewed: its owner lives.
-            State::Watching { .. } => return self.finish(Action::Forget),
-            // A replicated consumer never forgets a delivery: a higher count means that the lease had run out, and
-            // then the owner's silence is proof enough.
-            _ if self.terms.replicated && self.delivery.count > seen.delivery => now,
-            _ => now + LeaseTimes::takeover(seen.lease),
-        };
-        let ask = Action::Ask { worker: seen.worker.clone(), attempt_id: seen.attempt_id };
-        let waited = now >= until && matches!(self.state, State::Watching { .. });
-        if waited {
-            return self.take_over(&seen, now);
-        }
-        self.state = State::Watching { seen, until };
-        ask
-    }
-
-    fn owner(&mut self, owner: Owner, now: Moment) -> Action {
-        let State::Watching { until, .. } = &self.state else {
-            return Action::None;
-        };
-        match owner {
-            Owner::Mine => self.finish(Action::Forget),
-            // Look again and ask again: the owner may be on its way back.
-            Owner::Gone => Action::Wait((*until).min(now + self.terms.times.heartbeat())),
-        }
-    }
-
-    fn take_over(&mut self, seen: &Seen, now: Moment) -> Action {
-        self.earlier = seen.kind != Kind::Released || seen.attempt > 0;
-        self.sequence = seen.sequence;
-        self.number = seen.attempt.saturating_add(1);
-        self.spent = seen.spent.saturating_add(1);
-        if self.terms.once && self.earlier {
-            self.state = State::Settling;
-            return self.write(What::Outcome(Outcome::Failed(Reason::Interrupted)));
-        }
-        if self.is_expired(now) {
-            return self.start_or_expire(now);
-        }
-        if self.spent > self.terms.attempts {
-            return self.bury(Reason::Exhausted, Outcome::Failed(Reason::Exhausted));
-        }
-        self.state = State::Claiming;
-        self.write(What::Claim)
     }
 
     fn write(&mut self, what: What) -> Action {
@@ -335,7 +242,10 @@ impl Attempt {
             self.sequence = sequence;
         }
         match write.what {
-            What::Checkpoint => self.go_on(),
+            What::Checkpoint => {
+                self.resumable = Some(true);
+                self.go_on()
+            }
             What::Outcome(_) => self.finish(Action::Ack { tell: false }),
             What::Released { delay, .. } => self.finish(Action::Nak(delay)),
             What::Claim => {
@@ -370,7 +280,19 @@ impl Attempt {
         if std::mem::take(&mut self.checkpoint) {
             return self.write(What::Checkpoint);
         }
-        Action::None
+        self.hand_over()
+    }
+
+    fn drain(&mut self) -> Action {
+        self.draining = true;
+        if self.is_running() { self.hand_over() } else { self.ended(Ending::HandedOver) }
+    }
+
+    /// What goes on elsewhere at its checkpoint need not come to its end here. Of a handler that runs at most once nobody
+    /// else takes over.
+    fn hand_over(&self) -> Action {
+        let wanted = self.draining && self.resumable == Some(true) && !self.terms.once;
+        if wanted { Action::HandOver } else { Action::None }
     }
 
     /// The leader's record decides a write that is in doubt.
@@ -423,79 +345,12 @@ impl Attempt {
     }
 
     fn claim_if_running(&mut self, wanted: bool) -> Action {
-        if !wanted || !self.is_running() {
-            return Action::None;
-        }
-        if self.in_flight.is_some() {
-            self.rewrite = true;
-            return Action::None;
-        }
-        self.write(What::Claim)
-    }
-
-    fn ended(&mut self, ending: Ending) -> Action {
         match self.state {
-            State::Running | State::Claiming if self.in_flight.is_some() => {
-                // The first ending stands: a result is not lost to a time-out that is noticed later.
-                self.ended.get_or_insert(ending);
-                Action::None
-            }
-            State::Running => self.settle(ending),
-            // Not started: the next worker may have it at once. A watched claim is somebody else's affair.
-            State::New | State::Looking | State::Standing => self.finish(Action::Nak(Duration::ZERO)),
-            State::Watching { .. } => self.finish(Action::Forget),
-            State::Claiming | State::Settling | State::Over => Action::None,
+            State::Running if wanted && self.in_flight.is_none() => return self.write(What::Claim),
+            State::Running | State::Finding => self.rewrite |= wanted,
+            _ => {}
         }
-    }
-
-    fn settle(&mut self, ending: Ending) -> Action {
-        let begun = self.is_running();
-        self.state = State::Settling;
-        match ending {
-            // Nothing of this attempt is left over: attempt 0 says that none has begun, so that even a handler that
-            // runs at most once may be started by the next worker.
-            Ending::HandedOver if !begun => {
-                self.number = if self.earlier { self.number.saturating_sub(1).max(1) } else { 0 };
-                self.release(Duration::ZERO, self.spent.saturating_sub(1))
-            }
-            Ending::Value => self.write(What::Outcome(Outcome::Value)),
-            Ending::Error { retry: Some(delay) } if !self.terms.once => {
-                if self.spent >= self.terms.attempts {
-                    return self.bury(Reason::Exhausted, Outcome::Error(Some(Reason::Exhausted)));
-                }
-                self.release(delay, self.spent)
-            }
-            Ending::Error { .. } => self.write(What::Outcome(Outcome::Error(None))),
-            Ending::Panicked => self.bury(Reason::Panicked, Outcome::Failed(Reason::Panicked)),
-            Ending::TimedOut => self.write(What::Outcome(Outcome::Failed(Reason::TimedOut))),
-            Ending::Undecodable => self.bury(Reason::Undecodable, self.never_ran(Reason::Undecodable)),
-            Ending::HandedOver if self.terms.once => {
-                self.write(What::Outcome(Outcome::Failed(Reason::Interrupted)))
-            }
-            // An attempt that was taken from its handler is not used up.
-            Ending::HandedOver => self.release(Duration::ZERO, self.spent.saturating_sub(1)),
-        }
-    }
-
-    fn release(&mut self, delay: Duration, spent: u32) -> Action {
-        self.write(What::Released { delay, spent })
-    }
-
-    fn bury(&mut self, reason: Reason, outcome: Outcome) -> Action {
-        self.state = State::Settling;
-        self.buried = Some((reason, outcome));
-        Action::Bury(reason)
-    }
-
-    fn buried(&mut self, stored: bool) -> Action {
-        match self.buried {
-            Some((_, outcome)) if stored => {
-                self.buried = None;
-                self.write(What::Outcome(outcome))
-            }
-            Some((reason, _)) => Action::Bury(reason),
-            None => Action::None,
-        }
+        Action::None
     }
 }
 

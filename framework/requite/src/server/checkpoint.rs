@@ -24,8 +24,6 @@ use crate::{
     wire::{VERSION, checkpoint::Checkpoint, header},
 };
 
-/// Between two looks at a checkpoint that could not be read.
-const RETRY: Duration = Duration::from_millis(250);
 /// What a checkpoint outlives the deadline by: nothing starts after that, whatever a worker knows of the server's clock.
 const AFTER_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -75,7 +73,13 @@ pub(crate) async fn store(held: &Arc<Held>, keeper: &Keeper, body: Bytes) -> Res
         });
     }
     let outcome = || held.checkpoints(|it| it.as_ref().and_then(|it| it.outcome(number)));
-    held.until(|| held.stopping() != Stop::No || outcome().is_some()).await;
+    held.until(|| match held.stopping() {
+        Stop::No => outcome().is_some(),
+        // The handler is about to be dropped, to go on elsewhere: no answer may lead it to another end.
+        Stop::HandOver => false,
+        Stop::Over => true,
+    })
+    .await;
     outcome().unwrap_or(Err(CheckpointError::Stopped))
 }
 
@@ -94,32 +98,32 @@ pub(super) fn refuse(held: &Held, error: CheckpointError) {
     held.tell();
 }
 
-/// Looks for what an earlier attempt has stored, until the leader says what there is or the request is not ours any more.
-pub(crate) async fn find(held: &Held) {
+/// Looks for what an earlier attempt has stored; whether there is anything, says the leader.
+pub(super) async fn find(held: &Held, after: Duration, via: &AnyBroker) -> Result<bool, ()> {
+    settle::pause(held, after).await;
     let origin = held.origin();
     let service = &held.method.service;
     let subject = service.subjects.checkpoint(origin.caller, origin.id);
-    while held.stopping() == Stop::No {
-        let reading = api::read_leader(held.broker(), &service.record_stream, &subject);
-        let read = tokio::time::timeout(settle::answer_within(held), reading).await;
-        match read.unwrap_or(Err(SendError::TimedOut.into())) {
-            Ok(None) => return,
-            Ok(Some(found)) => {
-                match Checkpoint::decode(&found.payload) {
-                    Some(found) if found.request == held.sequence => {
-                        let last = Some(Bytes::copy_from_slice(found.body));
-                        held.checkpoints(|it| it.get_or_insert_default().last = last);
-                    }
-                    // Of an earlier request with this id.
-                    Some(_) => {}
-                    None => tracing::error!(subject, "the checkpoint cannot be decoded"),
-                }
-                return;
-            }
-            Err(failure) => tracing::warn!(subject, %failure, "the checkpoint could not be read"),
+    let reading = api::read_leader(via, &service.record_stream, &subject);
+    let read = tokio::time::timeout(settle::answer_within(held), reading).await;
+    let read = read.unwrap_or(Err(SendError::TimedOut.into()));
+    let found = read.map_err(|failure| {
+        tracing::warn!(subject, %failure, "the checkpoint could not be read");
+    })?;
+    let Some(found) = found else {
+        return Ok(false);
+    };
+    match Checkpoint::decode(&found.payload) {
+        Some(found) if found.request == held.sequence => {
+            let last = Some(Bytes::copy_from_slice(found.body));
+            held.checkpoints(|it| it.get_or_insert_default().last = last);
+            return Ok(true);
         }
-        let _ = tokio::time::timeout(RETRY, held.stopped()).await;
+        // Of an earlier request with this id.
+        Some(_) => {}
+        None => tracing::error!(subject, "the checkpoint cannot be decoded"),
     }
+    Ok(false)
 }
 
 /// Writes the newest checkpoint under the claim.
@@ -141,7 +145,6 @@ pub(super) async fn write(held: &Held, write: Write, via: &AnyBroker) -> Written
             Err(error) => it.refused = Some((number, error)),
         }
     });
-    held.tell();
     written
 }
 

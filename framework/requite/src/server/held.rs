@@ -29,7 +29,7 @@ use crate::{
 #[repr(u8)]
 pub(crate) enum Stop {
     No = 0,
-    /// The worker lets go in good order.
+    /// The worker lets go in good order: the handler is dropped, and its request handed on.
     HandOver = 1,
     /// The request is somebody else's, or at its end.
     Over = 2,
@@ -140,9 +140,13 @@ impl Held {
             count(&self.method.service.counters.lost_leases);
         }
         let action = machine.step(event, now);
-        if machine.is_over() {
-            drop(machine);
+        let over = machine.is_over();
+        drop(machine);
+        if over {
             self.release();
+        }
+        if action == Action::HandOver {
+            self.stop(Stop::HandOver);
         }
         action
     }

@@ -127,14 +127,16 @@ impl Server {
     }
 
     /// How long running handlers may go on after the server was told to stop, 30 s by default; what is left over then
-    /// starts on another worker.
+    /// starts on another worker. A handler with a checkpoint goes on there at once; see [`Context::checkpoint`].
+    ///
+    /// [`Context::checkpoint`]: crate::Context::checkpoint
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.drain = timeout;
         self
     }
 
     /// Serves until SIGTERM or SIGINT, then drains: nothing new is pulled, running handlers may finish, what is left
-    /// after the drain time is handed to other workers.
+    /// after the drain time, or has a checkpoint, is handed to other workers.
     ///
     /// # Errors
     ///
@@ -311,8 +313,9 @@ impl RunningServer {
         self.methods.iter().map(|method| method.slots.held()).sum()
     }
 
-    /// Stops in good order: nothing new is pulled, what had not started is handed on at once, running handlers may go
-    /// on for the drain time with their leases kept, and what is left over then starts on another worker.
+    /// Stops in good order: nothing new is pulled, what had not started is handed on at once, and so are handlers that
+    /// have a checkpoint, unless they are `once`. Other running handlers may go on for the drain time with their leases
+    /// kept, and what is left over then starts on another worker.
     pub async fn shutdown(self) {
         shutdown::drain(&self).await;
     }

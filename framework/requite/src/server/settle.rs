@@ -55,7 +55,8 @@ pub(crate) enum Next {
 pub(crate) async fn drive(held: &Held, mut action: Action, keeper: &Keeper, via: &AnyBroker) -> Next {
     loop {
         let event = match action {
-            Action::None => return Next::Rest,
+            // The handler's task has the next word, and knows.
+            Action::None | Action::HandOver => return Next::Rest,
             Action::Start => {
                 #[cfg(test)]
                 if is_planted(Bug::AckFirst) {
@@ -65,7 +66,11 @@ pub(crate) async fn drive(held: &Held, mut action: Action, keeper: &Keeper, via:
             }
             Action::Read(after) => Event::Read(Box::pin(read_record(held, after, via)).await),
             Action::Write(write @ Write { what: What::Checkpoint, .. }) => {
-                Event::Written(Box::pin(checkpoint::write(held, write, via)).await)
+                let written = Box::pin(checkpoint::write(held, write, via)).await;
+                action = held.step(Event::Written(written));
+                // Only now: a handler that is handed over at its checkpoint must not go on behind it.
+                held.tell();
+                continue;
             }
             Action::Write(write) => Event::Written(write_record(held, write, via).await),
             Action::Ask { worker, attempt_id } => {
@@ -75,6 +80,7 @@ pub(crate) async fn drive(held: &Held, mut action: Action, keeper: &Keeper, via:
                 Box::pin(pause(held, until.since(held.now()))).await;
                 Event::Due
             }
+            Action::Find(after) => Event::Found(Box::pin(checkpoint::find(held, after, via)).await),
             Action::Bury(reason) => Event::Buried(Box::pin(bury(held, reason, via)).await),
             Action::Ack { tell } => {
                 ack(held, tell, via).await;
@@ -96,7 +102,7 @@ pub(crate) async fn drive(held: &Held, mut action: Action, keeper: &Keeper, via:
 }
 
 /// Waits, but not longer than the attempt lives.
-async fn pause(held: &Held, span: Duration) {
+pub(super) async fn pause(held: &Held, span: Duration) {
     if !span.is_zero() && !held.is_over() {
         let _ = tokio::time::timeout(span, held.stopped()).await;
         // A worker that stops feeds the attempt itself; what is left here is only to come to its end.

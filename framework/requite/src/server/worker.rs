@@ -6,7 +6,6 @@ use futures_util::FutureExt;
 use tracing::Instrument;
 
 use super::{
-    checkpoint,
     held::{Held, Stop},
     keeper::{Keeper, Ticket},
     settle::{self, Next},
@@ -14,7 +13,7 @@ use super::{
 use crate::{
     codec::sanitise,
     context::Context,
-    protocol::attempt::{Attempt, Ending, Event},
+    protocol::attempt::{Ending, Event},
     service::{Produced, Retry},
 };
 
@@ -43,17 +42,6 @@ pub(crate) async fn attend(held: Arc<Held>, keeper: Keeper, ticket: Ticket, prov
 
 /// Runs the handler; nothing comes back if the request is not ours any more.
 async fn run(held: &Arc<Held>, keeper: &Keeper) -> Option<Ending> {
-    if held.look(Attempt::is_later) {
-        Box::pin(checkpoint::find(held)).await;
-        // The look took its time, and the start was decided before it.
-        if held.lease().is_lost(held.now()) {
-            return None;
-        }
-        if held.left().is_some_and(|left| left.is_zero()) {
-            // The next delivery finds the deadline passed, and says so.
-            return Some(Ending::HandedOver);
-        }
-    }
     if held.stopping() != Stop::No {
         // The worker stops since the start was decided: a handler that does not await would run to its end.
         return (held.stopping() == Stop::HandOver).then_some(Ending::HandedOver);

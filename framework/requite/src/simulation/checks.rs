@@ -19,6 +19,8 @@ use crate::{
 
 /// How long after its deadline a call may end (P7).
 const AFTER_DEADLINE: Duration = Duration::from_secs(1);
+/// How long a handler with a checkpoint may run on in a worker that stops: until the next look at what has just arrived.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// Everything that a check looks at.
 struct Case<'a> {
@@ -55,7 +57,7 @@ pub(super) fn check(plan: &Plan, played: &Played) -> Vec<Broken> {
     }
     let evidence = Evidence::read(played);
     let mut case = Case { plan, played, seen: &played.seen, evidence, runs, broken: Vec::new() };
-    let promises: [Promise<'_>; 15] = [
+    let promises: [Promise<'_>; 16] = [
         ("calls end in time", Case::calls_end_in_time),
         ("accepted ends in an outcome", Case::accepted_requests_end_in_an_outcome),
         ("no id is queued twice", Case::an_id_is_queued_once),
@@ -69,6 +71,7 @@ pub(super) fn check(plan: &Plan, played: &Played) -> Vec<Broken> {
         ("attempts are counted", Case::attempts_are_counted),
         ("attempts and fences grow", Case::attempts_and_fences_grow),
         ("checkpoints stand and are found", Case::checkpoints_stand_and_are_found),
+        ("a drain hands over at checkpoints", Case::a_drain_hands_over_at_checkpoints),
         ("dead letters come before outcomes", Case::dead_letters_come_before_their_outcomes),
         ("nothing is settled late", Case::nothing_is_settled_while_the_connection_is_down),
     ];
@@ -283,6 +286,27 @@ impl Case<'_> {
         }
     }
 
+    /// A worker that stops keeps no handler that can go on elsewhere.
+    fn a_drain_hands_over_at_checkpoints(&mut self) {
+        let seen = self.seen;
+        let runs_on = |run: &&Run| {
+            let Some(by) = seen.drained.get(&run.worker).map(|at| *at + AT_ONCE) else {
+                return false;
+            };
+            let held = seen.troubles.iter().any(|it| {
+                let of_it = it.worker.as_ref().is_none_or(|worker| *worker == run.worker);
+                of_it && it.holds_handlers() && it.from <= by && it.to + AT_ONCE >= by
+            });
+            run.has_checkpoint() && !held && run.over.is_none_or(|(at, _)| at > by)
+        };
+        for run in seen.runs.iter().filter(runs_on) {
+            if self.method(run.method).once {
+                continue;
+            }
+            self.broken.push(format!("runs on behind its checkpoint: {run:?}"));
+        }
+    }
+
     fn attempts_and_fences_grow(&mut self) {
         // A server that forgot deliveries counts them from 1 again; one whose clock was stepped may have given a request
         // out twice, and the first starts last.
@@ -362,6 +386,12 @@ impl Case<'_> {
             |what: Over| seen.runs.iter().filter(move |run| run.over.is_some_and(|(_, it)| it == what));
         let lost = over(Over::Dropped).filter(|run| !seen.drained.contains_key(&run.worker));
         count(Mark::LostLease, lost.count());
+        let left = over(Over::Dropped).filter(|run| {
+            let drained = seen.drained.get(&run.worker);
+            run.has_checkpoint()
+                && drained.is_some_and(|at| run.over.is_some_and(|(over, _)| over <= *at + AT_ONCE))
+        });
+        count(Mark::HandOverAtCheckpoint, left.count());
         count(Mark::Resumed, seen.runs.iter().filter(|run| run.found.is_some()).count());
         count(Mark::Death, over(Over::Died).count());
         count(Mark::DeadLetter, self.played.dead_letters.iter().map(id_of).count());

@@ -37,6 +37,13 @@ pub(super) struct Run {
     pub(super) over: Option<(Duration, Over)>,
 }
 
+impl Run {
+    /// Whether it knows of a checkpoint that is stored.
+    pub(super) fn has_checkpoint(&self) -> bool {
+        self.found.is_some() || !self.stored.is_empty()
+    }
+}
+
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Over {

@@ -20,6 +20,8 @@ pub(crate) enum Mark {
     Resumed,
     /// A request was let go by a worker that drained.
     HandOver,
+    /// It had a checkpoint, and was let go at once.
+    HandOverAtCheckpoint,
     /// A handler was dropped because its lease was lost.
     LostLease,
     /// A call ended as unknown, and the request was stored.
@@ -43,7 +45,7 @@ pub(crate) enum Mark {
 
 impl Mark {
     /// All of them.
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::Redelivery,
         Self::Forgotten,
         Self::StaleAck,
@@ -52,6 +54,7 @@ impl Mark {
         Self::TakeOver,
         Self::Resumed,
         Self::HandOver,
+        Self::HandOverAtCheckpoint,
         Self::LostLease,
         Self::UnknownWasStored,
         Self::UnknownWasNot,

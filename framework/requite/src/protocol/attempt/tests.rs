@@ -127,7 +127,8 @@ fn without_a_record_it_claims_before_it_starts() {
     let (mut attempt, claim) = after(again(), plain(), [read(None)]);
     assert_eq!(claim, write(What::Claim, 0, 1));
     assert!(attempt.is_mine() && !attempt.is_running());
-    assert_eq!(attempt.step(stored(3), at(100)), Action::Start);
+    assert_eq!(attempt.step(stored(3), at(100)), Action::Find(Duration::ZERO));
+    assert_eq!(attempt.step(Event::Found(Ok(false)), at(100)), Action::Start);
     assert_eq!(attempt.fence(), Some(3));
 }
 
@@ -370,7 +371,7 @@ fn an_end_during_a_claim_is_stored_after_it() {
 fn the_leader_decides_what_became_of_a_write() {
     let claim = |seen| action(again(), plain(), [read(None), IN_DOUBT, read(seen)]);
     assert_eq!(claim(None), write(What::Claim, 0, 2));
-    assert_eq!(claim(Some(own(Kind::Claim, 9, 1))), Action::Start);
+    assert_eq!(claim(Some(own(Kind::Claim, 9, 1))), Action::Find(Duration::ZERO));
     assert_eq!(claim(Some(record(Kind::Outcome))), Action::Ack { tell: true });
     let ask = Action::Ask { worker: "w2".into(), attempt_id: OTHER };
     assert_eq!(claim(Some(record(Kind::Claim))), ask);

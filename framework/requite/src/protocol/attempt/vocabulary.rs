@@ -102,8 +102,12 @@ pub(crate) enum Event {
     Owner(Owner),
     /// The time of [`Action::Wait`] has come.
     Due,
+    /// Whether there is a checkpoint, says the leader; `Err` if it could not be asked.
+    Found(Result<bool, ()>),
     Ended(Ending),
-    /// The worker stops: what has not started is let go. A running handler's own task says when it is dropped.
+    /// The worker begins to stop: what has not started is let go, and so is a handler at its checkpoint.
+    Drain,
+    /// The worker's time is over: what has not started is let go. A running handler's own task says when it is dropped.
     LetGo,
     /// The keeper's heartbeat: what still runs claims now.
     Beat,
@@ -150,6 +154,8 @@ pub(crate) enum Action {
         attempt_id: AttemptId,
     },
     Wait(Moment),
+    /// Look for the checkpoint of an earlier attempt, after this long.
+    Find(Duration),
     /// Run the handler.
     Start,
     /// Store a dead letter.
@@ -159,6 +165,8 @@ pub(crate) enum Action {
         tell: bool,
     },
     Nak(Duration),
+    /// Drop the handler, which goes on elsewhere.
+    HandOver,
     /// Stop the handler and send nothing.
     Forget,
 }

@@ -62,6 +62,8 @@ enum Order {
         delay: Duration,
         expires: Moment,
     },
+    /// Let go of what has not started, and of handlers at their checkpoints.
+    Drain,
     /// Let go of everything in hand; answered when all of it is under way.
     HandOver(tokio::sync::oneshot::Sender<()>),
     /// Wait until everything that was sent before is on the server.
@@ -154,6 +156,11 @@ impl Keeper {
 
     pub(crate) fn nak(&self, ack: &str, delay: Duration, expires: Moment) {
         let _ = self.shared.orders.send(Order::Nak { ack: ack.to_owned(), delay, expires });
+    }
+
+    /// From now on lets go of what has not started, and of every handler that has a checkpoint to go on from elsewhere.
+    pub(crate) fn drain(&self) {
+        let _ = self.shared.orders.send(Order::Drain);
     }
 
     /// Lets go of everything in hand.

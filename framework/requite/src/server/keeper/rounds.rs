@@ -19,7 +19,7 @@ use crate::{
     error::ServeError,
     name::random_bits,
     protocol::{
-        attempt::{self, Ending},
+        attempt::{self, Attempt, Ending},
         time::Moment,
     },
     server::{
@@ -58,6 +58,8 @@ pub(crate) struct Rounds {
     orders: mpsc::UnboundedReceiver<Order>,
     probe: Probe,
     claims: Arc<tokio::sync::Semaphore>,
+    /// Whatever arrives from now on was on its way when the worker began to stop.
+    draining: bool,
     closed: Arc<SetOnce<ServeError>>,
 }
 
@@ -70,7 +72,7 @@ impl Rounds {
         closed: Arc<SetOnce<ServeError>>,
     ) -> Self {
         let claims = Arc::new(tokio::sync::Semaphore::new(CLAIMS_AT_ONCE));
-        Self { keeper, methods, tables: BTreeMap::new(), orders, probe, claims, closed }
+        Self { keeper, methods, tables: BTreeMap::new(), orders, probe, claims, draining: false, closed }
     }
 
     pub(crate) async fn run(mut self, broker: AnyBroker) {
@@ -90,7 +92,7 @@ impl Rounds {
                 () = keeper.shared.arrived.notified() => tokio::time::sleep(ROUND).await,
                 () = tokio::time::sleep(next) => {}
             }
-            self.take_in();
+            self.take_in(&broker);
             self.round(&broker);
         }
     }
@@ -108,7 +110,7 @@ impl Rounds {
         &self.methods
     }
 
-    pub(super) fn take_in(&mut self) {
+    pub(super) fn take_in(&mut self, broker: &AnyBroker) {
         for held in self.keeper.taken_in() {
             let position = self
                 .methods
@@ -119,7 +121,10 @@ impl Rounds {
             let times = held.method.times;
             let first = next_beat(times.beats_from(held.arrived, held.lease().from()), times.heartbeat());
             table.next_beat = if table.is_empty() { first } else { table.next_beat.min(first) };
-            table.add(held);
+            table.add(Arc::clone(&held));
+            if self.draining {
+                self.drain(&held, broker);
+            }
         }
     }
 
@@ -127,8 +132,14 @@ impl Rounds {
         match order {
             Order::Prove(held) => self.prove(held, broker),
             Order::Nak { ack, delay, expires } => nak(&ack, delay, expires, broker),
+            Order::Drain => {
+                self.draining = true;
+                for held in self.all() {
+                    self.drain(held, broker);
+                }
+            }
             Order::HandOver(done) => {
-                self.take_in();
+                self.take_in(broker);
                 for held in self.all() {
                     self.hand_over(held, broker);
                 }
@@ -165,6 +176,13 @@ impl Rounds {
         }
     }
 
+    fn drain(&self, held: &Arc<Held>, broker: &AnyBroker) {
+        self.feed(held, attempt::Event::Drain, broker);
+        if !held.look(Attempt::is_running) {
+            held.stop(Stop::HandOver);
+        }
+    }
+
     fn hand_over(&self, held: &Arc<Held>, broker: &AnyBroker) {
         // The attempt decides under its lock whether the handler has the word already: then its own task drops it first
         // and lets go after that; a task that cannot run keeps its lease until the process ends.
@@ -175,7 +193,7 @@ impl Rounds {
     /// Feeds an attempt from here and does what it asks for, beside the rounds.
     fn feed(&self, held: &Arc<Held>, event: attempt::Event, broker: &AnyBroker) {
         let action = held.step(event);
-        if action == attempt::Action::None {
+        if matches!(action, attempt::Action::None | attempt::Action::HandOver) {
             return;
         }
         let (held, keeper, broker, claims) =
@@ -201,7 +219,7 @@ impl Rounds {
     }
 
     fn reconnected(&mut self, broker: &AnyBroker) {
-        self.take_in();
+        self.take_in(broker);
         for held in self.all() {
             self.feed(held, attempt::Event::Reconnected, broker);
         }

@@ -44,6 +44,11 @@ struct Worker {
     todo: Action,
     handler: bool,
     crashed: bool,
+    /// Whose checkpoint its handler was given.
+    found: Option<(AttemptId, u32)>,
+    /// It knows of a checkpoint, found or its own.
+    resumable: bool,
+    draining: bool,
     lease_end: Moment,
 }
 
@@ -119,7 +124,16 @@ impl World {
         id[0] = u8::try_from(self.workers.len() + 1).unwrap();
         let attempt = Attempt::new(id, delivery, terms);
         let lease_end = terms.times.end(self.now);
-        self.workers.push(Worker { attempt, todo: Action::None, handler: false, crashed: false, lease_end });
+        self.workers.push(Worker {
+            attempt,
+            todo: Action::None,
+            handler: false,
+            crashed: false,
+            found: None,
+            resumable: false,
+            draining: false,
+            lease_end,
+        });
         self.feed(self.workers.len() - 1, Event::Begin);
     }
 
@@ -133,6 +147,7 @@ impl World {
         let action = worker.attempt.step(event, self.now);
         match action {
             Action::None => {}
+            Action::HandOver => return self.end(who, Ending::HandedOver),
             Action::Start => self.start(who),
             Action::Forget => worker.handler = false,
             action => {
@@ -142,6 +157,9 @@ impl World {
             }
         }
         let worker = &mut self.workers[who];
+        let runs_on = worker.handler && worker.todo == Action::None && !worker.attempt.is_over();
+        let hands_over = worker.draining && worker.resumable && !self.setting.terms.once;
+        assert!(!(hands_over && runs_on), "runs on behind its checkpoint");
         if worker.attempt.is_over() {
             worker.handler = false;
             if !matches!(worker.todo, Action::Ack { .. } | Action::Nak(_)) {
@@ -154,8 +172,9 @@ impl World {
         assert!(!self.is_outcome(), "started although the outcome is stored");
         let holds = |it: &Worker| it.handler && !it.crashed && self.now < it.lease_end;
         assert!(!self.workers.iter().any(holds), "two handlers at once");
-        let attempt = &self.workers[who].attempt;
-        assert!(self.checkpoint.is_none() || attempt.is_later(), "started without a look at the checkpoint");
+        let Worker { attempt, found, draining, .. } = &self.workers[who];
+        assert_eq!(*found, self.checkpoint, "started without the checkpoint");
+        assert!(!draining, "started by a worker that stops");
         assert!(self.setting.deadline.is_none_or(|end| self.now < at(end)), "started after the deadline");
         assert!(attempt.spent() <= self.setting.terms.attempts, "more attempts than allowed");
         if let Some(fence) = attempt.fence() {
@@ -175,11 +194,22 @@ impl World {
             return;
         }
         let event = match std::mem::replace(&mut self.workers[who].todo, Action::None) {
-            Action::None | Action::Start | Action::Forget => return,
+            Action::None | Action::Start | Action::HandOver | Action::Forget => return,
+            Action::Find(_) if matches!(fate, Fate::Lost) => Event::Found(Err(())),
+            Action::Find(_) => {
+                let worker = &mut self.workers[who];
+                (worker.found, worker.resumable) = (self.checkpoint, self.checkpoint.is_some());
+                Event::Found(Ok(self.checkpoint.is_some()))
+            }
             Action::Read(_) => {
                 Event::Read(if matches!(fate, Fate::Lost) { Err(()) } else { Ok(self.seen()) })
             }
-            Action::Write(write) => Event::Written(self.write(who, write, fate)),
+            Action::Write(write) => {
+                let written = self.write(who, write, fate);
+                let stored = matches!(written, Written::Stored(_)) && write.what == What::Checkpoint;
+                self.workers[who].resumable |= stored;
+                Event::Written(written)
+            }
             Action::Ask { attempt_id, .. } => Event::Owner(self.ask(attempt_id, fate)),
             Action::Wait(until) if self.now < until => {
                 self.workers[who].todo = Action::Wait(until);
@@ -329,6 +359,11 @@ impl World {
         if self.workers[who].handler && !self.setting.undecodable {
             self.feed(who, Event::Ended(Ending::TimedOut));
         }
+    }
+
+    pub(super) fn drain(&mut self, who: usize) {
+        self.workers[who].draining = true;
+        self.feed(who, Event::Drain);
     }
 
     pub(super) fn let_go(&mut self, who: usize) {
