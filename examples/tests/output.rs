@@ -100,6 +100,26 @@ fn resume_goes_on_at_the_checkpoint_and_writes_every_row_once() {
 }
 
 #[test]
+fn nested_deadline_reaches_the_third_service() {
+    let text = output(env!("CARGO_BIN_EXE_nested_deadline"));
+    let left = |who: &str| {
+        let lines = text.lines().filter_map(|line| line.trim().strip_prefix(who)?.split_once("part; "));
+        let left = lines.map(|(_, left)| left.strip_suffix(" s are left")?.parse::<f32>().ok());
+        left.map(|left| left.expect("a number")).collect::<Vec<_>>()
+    };
+    for (nth, deadline) in [7.0, 10.0].into_iter().enumerate() {
+        for (who, hop) in [("shop", 1.0), ("warehouse", 2.0), ("carrier", 3.0)] {
+            assert!(left(who)[nth] <= deadline - hop, "{who}: {text}");
+        }
+    }
+    let cents = |within: &str| -> u32 {
+        let line = text.lines().find(|line| line.contains(within)).expect("an answer in time");
+        line.split(' ').rev().nth(1).expect("a price").parse().expect("a number")
+    };
+    assert!(cents("within 10 s") < cents("within 7 s"), "{text}");
+}
+
+#[test]
 fn blocked_thread_keeps_its_request_for_four_leases() {
     let text = output(env!("CARGO_BIN_EXE_blocked_thread"));
     let numbers = numbers(&text);

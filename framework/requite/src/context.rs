@@ -1,6 +1,10 @@
 //! What a handler is told about its request.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
@@ -94,6 +98,29 @@ impl Context {
     /// How long until the caller's deadline, by the server's clock; nothing if the request carries none.
     pub fn remaining(&self) -> Option<Duration> {
         self.held.left()
+    }
+
+    /// When the caller's deadline passes, by this machine's clock; nothing if the request carries none. It is judged by
+    /// the server's clock, as far as that is known here, and never by the caller's. Calls that the handler makes on its
+    /// own task end by then.
+    ///
+    /// ```
+    /// # use requite::prelude::*;
+    /// # struct Shop;
+    /// # async fn look_up(name: &str) -> Option<u64> { None }
+    /// #[service]
+    /// impl Shop {
+    ///     #[handler]
+    ///     async fn price(&self, cx: &Context, name: String) -> Option<u64> {
+    ///         match cx.deadline() {
+    ///             Some(at) => tokio::time::timeout_at(at.into(), look_up(&name)).await.ok()?,
+    ///             None => look_up(&name).await,
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn deadline(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.held.left()?)
     }
 
     /// Stores what the next attempt has to know, should this one not come to its end. When this returns, it is stored; a

@@ -87,6 +87,7 @@ mod server;
 
 // What users write, and what they get when it fails.
 mod context;
+mod nested;
 mod service;
 mod setup;
 

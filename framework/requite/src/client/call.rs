@@ -14,6 +14,7 @@ use crate::{
     codec::{self, Limits as DecodeLimits},
     error::{Aborted, CallError, Rejected, Unavailable, Unknown, Why},
     name::{Name, RequestId, encode_key},
+    nested,
     protocol::{
         caller::{Caller, Limits, Verdict},
         time::{LeaseTimes, Moment},
@@ -38,6 +39,7 @@ struct Options {
     silent_for: Option<Duration>,
     deadline: Option<Duration>,
     require_worker: bool,
+    detached: bool,
     trace_parent: Option<String>,
     observer: Option<Observer>,
 }
@@ -95,8 +97,19 @@ impl<T: ReplyType, E: HandlerError> Call<T, E> {
 
     /// When the answer is of no use any more, from now; 24 h by default. A handler does not start after it, and the
     /// call ends at most a second later.
+    ///
+    /// A call that a handler makes on its own task ends no later than the handler's request does, whatever is set here,
+    /// and so do the calls that are made on its behalf; see [`detached`](Self::detached). A task that the handler starts
+    /// knows nothing of that: give its calls [`Context::remaining`](crate::Context::remaining).
     pub fn deadline(mut self, limit: Duration) -> Self {
         self.options.deadline = Some(limit);
+        self
+    }
+
+    /// Lets a call that a handler makes outlive the handler's own deadline: work that is to be done even if nobody waits
+    /// for the handler any more. Elsewhere it changes nothing.
+    pub fn detached(mut self) -> Self {
+        self.options.detached = true;
         self
     }
 
@@ -149,6 +162,14 @@ impl<T: ReplyType, E: HandlerError> Call<T, E> {
         let hash = keyed.then(|| payload_hash(content_type.as_str(), &body));
         let now = inner.broker.now();
         let limits = limits(now, &method, &options);
+        if limits.deadline <= now {
+            return Err(if keyed {
+                // Made before, it may be under way.
+                CallError::Unknown(Unknown { id: target.id, why: Why::DeadlinePassed })
+            } else {
+                CallError::Rejected(Rejected::Expired)
+            });
+        }
         // Without any stamp of the server, nobody can tell how old this publish is when it arrives.
         let resend = keyed || target.route.server_now(now).is_none();
         let envelope = Envelope {
@@ -249,7 +270,7 @@ impl<T: ReplyType, E: HandlerError> Attach<T, E> {
         self
     }
 
-    /// How long to wait for the answer, from now; 24 h by default.
+    /// How long to wait for the answer, from now; 24 h by default. In a handler at most as long as its request has left.
     pub fn deadline(mut self, limit: Duration) -> Self {
         self.options.deadline = Some(limit);
         self
@@ -357,12 +378,15 @@ fn target<E>(
 
 fn limits(now: Moment, method: &Method, options: &Options) -> Limits {
     let retention = method.retention(options.key.is_some());
+    let deadline = options.deadline.unwrap_or(DEADLINE);
+    // Whoever waits for the handler that makes this call waits no longer than that.
+    let left = if options.detached { None } else { nested::left() };
     Limits {
         // A re-send must find the outcome of what it repeats.
         accept_by: now + options.accept_within.unwrap_or(ACCEPT_WITHIN).min(retention / 2),
         start_within: options.start_within,
         silent_for: options.silent_for,
-        deadline: now + options.deadline.unwrap_or(DEADLINE),
+        deadline: now + left.map_or(deadline, |left| left.min(deadline)),
         read_after: LeaseTimes::new(method.lease).heartbeat() * 2,
     }
 }

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     codec::sanitise,
     context::Context,
+    nested,
     protocol::attempt::{Ending, Event},
     service::{Produced, Retry},
 };
@@ -57,11 +58,8 @@ async fn run(held: &Arc<Held>, keeper: &Keeper) -> Option<Ending> {
         attempt = context.attempt()
     );
     // The decoding is inside: a panicking `Deserialize` is caught like a panicking handler.
-    let running = AssertUnwindSafe(async {
-        method.handler.run(context, held.envelope.content_type, held.body()).await
-    })
-    .catch_unwind()
-    .instrument(span);
+    let handler = async { method.handler.run(context, held.envelope.content_type, held.body()).await };
+    let running = AssertUnwindSafe(nested::run(Arc::clone(held), handler)).catch_unwind().instrument(span);
     // Most handlers are done before they have to wait, and need no timer.
     let max_run = async {
         let ran = held.started().map_or(Duration::ZERO, |at| held.now().since(at));
