@@ -132,8 +132,16 @@ async fn occupied_id(
         stage.caller("mallory").await.stamp("hers".into()).key("seat").start().await.unwrap().id().clone();
     let buried = keeper.stats().dead_letters;
     let own = Sent::request(format!("rq.req.mint.coin.mallory.{id}"), "x");
-    mallory.send(&own.reply(format!("rq.req.vault.stamp.shop.{id}"))).await;
+    let seat = format!("rq.req.vault.stamp.shop.{id}");
+    mallory.send(&own.reply(&seat)).await;
     until("it is buried", async || keeper.stats().dead_letters > buried).await;
+    // Until the ack is there too, the stream would say that it has the request.
+    let filter = json!({ "subjects_filter": seat });
+    until("it is gone", async || {
+        let info = stage.root.ask("$JS.API.STREAM.INFO.rq_REQ_vault", filter.clone()).await;
+        info["state"].is_object() && info["state"]["subjects"].is_null()
+    })
+    .await;
     assert_eq!(shop.stamp("its own".into()).key("seat").await.unwrap(), "its own");
     "an acknowledgement as another's request"
 }
