@@ -85,7 +85,8 @@ impl Context {
     }
 
     /// Resolves when the handler has to stop: its lease is lost, or the worker shuts down and its time is over, or it has
-    /// a checkpoint to go on from elsewhere. The handler's future is dropped at its next `await`, so only work on other tasks or threads needs this.
+    /// a checkpoint to go on from elsewhere. The handler's future is dropped at its next `await`, so only work on other
+    /// tasks or threads needs this.
     pub async fn stopped(&self) {
         self.held.stopped().await;
     }

@@ -108,6 +108,26 @@ impl<T: ReplyType, E: HandlerError> Call<T, E> {
 
     /// Lets a call that a handler makes outlive the handler's own deadline: work that is to be done even if nobody waits
     /// for the handler any more. Elsewhere it changes nothing.
+    ///
+    /// ```
+    /// # use requite::prelude::*;
+    /// # struct Ledger;
+    /// # #[service]
+    /// # impl Ledger {
+    /// #     #[handler]
+    /// #     async fn book(&self, cents: u64) {}
+    /// # }
+    /// struct Billing(LedgerClient);
+    ///
+    /// #[service]
+    /// impl Billing {
+    ///     #[handler]
+    ///     async fn charge(&self, cx: &Context, cents: u64) -> bool {
+    ///         // The money has moved: it is booked, even if the caller's deadline passes meanwhile.
+    ///         self.0.book(cents).key(cx.idempotency_key()).detached().await.is_ok()
+    ///     }
+    /// }
+    /// ```
     pub fn detached(mut self) -> Self {
         self.options.detached = true;
         self
