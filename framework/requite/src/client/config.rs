@@ -24,6 +24,20 @@ pub(crate) struct Config {
     pub(crate) content_type: ContentType,
 }
 
+#[cfg(test)]
+impl Config {
+    /// What a test's client needs that goes by this name on a simulated server.
+    pub(crate) fn simulated(caller: &str) -> std::sync::Arc<Self> {
+        std::sync::Arc::new(Self {
+            namespace: "rq".parse().expect("a name"),
+            caller: caller.parse().expect("a name"),
+            key_secret: None,
+            settings: Settings::default(),
+            content_type: ContentType::default(),
+        })
+    }
+}
+
 /// Sets up a [`Client`].
 ///
 /// What is not set here is read from the environment:

@@ -5,12 +5,12 @@ use std::time::Duration;
 use super::{
     history::{Answer, Call as Seen, History},
     plan::{Call, Manner},
-    worker::{Done, Failure, config},
+    worker::{Done, Failure},
 };
 use crate::{
     Accepted, Attach, Client, RequestId,
     broker::{AnyBroker, simulated::Simulation},
-    client::{CallEvent, call},
+    client::{CallEvent, Config, call},
     error::{CallError, Rejected},
 };
 
@@ -31,7 +31,7 @@ impl Callers {
         let mut clients = Vec::new();
         for (number, caller) in names.iter().enumerate() {
             let connection = simulation.connect(&name(number)).expect("the server runs at first");
-            clients.push(Client::over(AnyBroker::Simulated(connection), config(caller)));
+            clients.push(Client::over(AnyBroker::Simulated(connection), Config::simulated(caller)));
         }
         Self { clients, history: history.clone() }
     }

@@ -118,16 +118,6 @@ pub(super) struct Ground {
     pub(super) plugs: mpsc::UnboundedSender<(Arc<str>, Duration)>,
 }
 
-pub(super) fn config(caller: &str) -> Arc<Config> {
-    Arc::new(Config {
-        namespace: "rq".parse().expect("a name"),
-        caller: caller.parse().expect("a name"),
-        key_secret: None,
-        settings: crate::broker::jetstream::Settings::default(),
-        content_type: crate::codec::ContentType::default(),
-    })
-}
-
 impl Process {
     /// Starts a process; tries until there is a server.
     pub(super) async fn start(ground: &Ground, name: &str, plan: &Plan, drain: Duration) -> Self {
@@ -180,7 +170,7 @@ impl Process {
 
 async fn serve(ground: &Ground, life: &Life, plan: &Plan, drain: Duration) -> Option<RunningServer> {
     let connection = ground.simulation.connect(&life.name).ok()?;
-    let client = Client::over(AnyBroker::Simulated(connection), config("worker"));
+    let client = Client::over(AnyBroker::Simulated(connection), Config::simulated("worker"));
     let mut service = ServiceDefinition::new(SERVICE, "1", "");
     for method in &plan.methods {
         let (life, name) = (life.clone(), method.name);

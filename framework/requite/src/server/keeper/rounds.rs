@@ -178,6 +178,8 @@ impl Rounds {
 
     fn drain(&self, held: &Arc<Held>, broker: &AnyBroker) {
         self.feed(held, attempt::Event::Drain, broker);
+        // What waits for its turn or looks for a checkpoint has no handler that its attempt could stop: its task wakes
+        // and hands the request back.
         if !held.look(Attempt::is_running) {
             held.stop(Stop::HandOver);
         }

@@ -9,11 +9,9 @@ use crate::{
     Client, Context, HandlerError, Retry, RunningServer, Server, ServiceDefinition,
     broker::{
         AnyBroker, Broker, Headers, Outgoing,
-        jetstream::Settings,
         simulated::{Seen, Simulation},
     },
     client::{Config, call},
-    codec::ContentType,
     service::{Method, handler},
     subject::ServiceSubjects,
     wire::{VERSION, header},
@@ -95,15 +93,7 @@ impl Stage {
 }
 
 fn client(simulation: &Simulation, name: &str) -> Client {
-    let connection = simulation.connect(name).unwrap();
-    let config = Config {
-        namespace: "rq".parse().unwrap(),
-        caller: name.parse().unwrap(),
-        key_secret: None,
-        settings: Settings::default(),
-        content_type: ContentType::default(),
-    };
-    Client::over(AnyBroker::Simulated(connection), config.into())
+    Client::over(AnyBroker::Simulated(simulation.connect(name).unwrap()), Config::simulated(name))
 }
 
 /// A server that has more to do than it gets done answers late, and every answer as late as the others.
