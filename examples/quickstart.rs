@@ -31,7 +31,7 @@ impl Billing {
 fn show(clock: Clock, caller: u32, event: &CallEvent) {
     let text = match event {
         CallEvent::Sent { .. } => "sends the request".into(),
-        CallEvent::Accepted => "accepted".into(),
+        CallEvent::Accepted { .. } => "accepted".into(),
         CallEvent::Started { attempt, .. } => format!("started, attempt {attempt}"),
         CallEvent::Alive { .. } => "heartbeat".into(),
         CallEvent::Done { attempt } => format!("outcome of attempt {attempt}"),

@@ -12,11 +12,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     codec::{self, ContentType, Limits},
     error::CheckpointError,
+    progress::Progress,
     protocol::lease::LeaseState,
     server::{
         checkpoint,
         held::{Held, Stop},
         keeper::Keeper,
+        progress,
     },
 };
 
@@ -178,6 +180,30 @@ impl Context {
         let decode = |body: Bytes| codec::decode(ContentType::MessagePack, &body, &Limits::default());
         let last = checkpoint::last(&self.held).map(decode).transpose();
         last.map_err(|error| CheckpointError::Undecodable { text: error.to_string() })
+    }
+
+    /// Tells the caller how far the handler is. It never waits and never fails: reports that follow each other within a
+    /// tenth of a second are passed on as one, the newest, and so is the last one before the outcome dropped. Of a handler
+    /// that runs for longer than a second, the newest is also stored, once a second and with every
+    /// [checkpoint](Self::checkpoint), for whoever begins to watch later. Heartbeats go on without it.
+    ///
+    /// ```
+    /// # use requite::{Progress, prelude::*};
+    /// # struct Shop;
+    /// # impl Shop { async fn ship(&self, parcel: u32) {} }
+    /// #[service]
+    /// impl Shop {
+    ///     #[handler]
+    ///     async fn ship_all(&self, cx: &Context, parcels: Vec<u32>) {
+    ///         for (at, parcel) in parcels.iter().enumerate() {
+    ///             self.ship(*parcel).await;
+    ///             cx.progress(Progress::of(at + 1, parcels.len()));
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn progress(&self, progress: Progress) {
+        progress::report(&self.held, &self.keeper, progress);
     }
 
     /// The caller's W3C trace context, where it sent one.

@@ -128,6 +128,15 @@ pub enum ServeError {
     },
 }
 
+/// The value of a [`Progress`](crate::Progress) is not what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the progress cannot be decoded: {text}")]
+#[non_exhaustive]
+pub struct ProgressError {
+    /// What is wrong with it.
+    pub text: String,
+}
+
 /// Why a checkpoint is not stored, or cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

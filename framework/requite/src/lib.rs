@@ -54,11 +54,11 @@
 //!
 //! | to | see |
 //! |---|---|
-//! | write a service | [`macro@service`], [`macro@handler`], [`derive@CallError`], [`Context`] |
+//! | write a service | [`macro@service`], [`macro@handler`], [`derive@CallError`], [`Context`], [`Progress`] |
 //! | serve it | [`Server`], [`RunningServer`], [`Setup`], [`StreamLimits`], [`Stats`] |
-//! | call it | [`Client`], [`ClientBuilder`], [`Call`], [`CallEvent`], [`Accepted`], [`Attach`] |
+//! | call it | [`Client`], [`ClientBuilder`], [`Call`], [`CallEvent`], [`CallEvents`], [`Accepted`], [`Attach`] |
 //! | say who may do what | [`Permissions`], [`Crossing`], [`Server::prepare`] |
-//! | know what went wrong | [`enum@CallError`] and what it holds; [`ConnectError`], [`SetupError`], [`ServeError`], [`CheckpointError`] |
+//! | know what went wrong | [`enum@CallError`] and what it holds; [`ConnectError`], [`SetupError`], [`ServeError`], [`CheckpointError`], [`ProgressError`] |
 //! | test it | the crate `requite-test` |
 //!
 //! What the handler does may happen more than once: after a lost lease or a dead worker it may run again. It is told the
@@ -88,6 +88,7 @@ mod server;
 // What users write, and what they get when it fails.
 mod context;
 mod nested;
+mod progress;
 mod service;
 mod setup;
 
@@ -105,14 +106,15 @@ mod planted;
 mod simulation;
 
 pub use async_nats;
-pub use client::{Accepted, Attach, Call, CallEvent, Client, ClientBuilder};
+pub use client::{Accepted, Attach, Call, CallEvent, CallEvents, Client, ClientBuilder};
 pub use context::Context;
 pub use error::{
-    Aborted, CallError, CheckpointError, ConnectError, Rejected, ServeError, SetupError, Unavailable,
-    Unknown, Why,
+    Aborted, CallError, CheckpointError, ConnectError, ProgressError, Rejected, ServeError, SetupError,
+    Unavailable, Unknown, Why,
 };
 pub use name::{InvalidName, InvalidRequestId, Name, RequestId};
 pub use permissions::{Crossing, Permissions};
+pub use progress::Progress;
 pub use server::{RunningServer, Server, Stats};
 pub use service::{HandlerError, NoError, Retry, Service, ServiceDefinition};
 pub use setup::{Setup, StreamLimits};

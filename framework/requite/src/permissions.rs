@@ -57,6 +57,7 @@ impl Permissions {
             subjects.ping(caller, ANY_ID),
             subjects.any_worker(caller, ANY),
             api::read_any(&subjects.record_stream(), &subjects.record(caller, ANY_ID)),
+            api::read_any(&subjects.record_stream(), &subjects.progress(caller, ANY_ID)),
             api::stream_names(),
         ];
         Self::new(publish, [mail.every_inbox(), mail.every_signal()], caller)
@@ -211,6 +212,7 @@ impl Crossing {
                 subjects.pings(),
                 subjects.any_workers(ANY),
                 api::read_any(&subjects.record_stream(), &subjects.record(ANY, ANY_ID)),
+                api::read_any(&subjects.record_stream(), &subjects.progress(ANY, ANY_ID)),
             ],
             streams: vec![subjects.inbox(ANY, ANY_ID), subjects.signal(ANY, ANY_ID)],
         }

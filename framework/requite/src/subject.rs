@@ -76,6 +76,15 @@ impl ServiceSubjects {
         format!("{}.put.{secret}.chk.{}.", self.namespace, self.service)
     }
 
+    /// Where a worker writes progress, before caller and id; the stream stores it as [`Self::progress`].
+    pub(crate) fn progress_put_prefix(&self, secret: &str) -> String {
+        format!("{}.put.{secret}.pgr.{}.", self.namespace, self.service)
+    }
+
+    pub(crate) fn progress(&self, caller: &str, id: &str) -> String {
+        joined([self.namespace.as_str(), ".pgr.", self.service.as_str(), ".", caller, ".", id])
+    }
+
     pub(crate) fn checkpoint(&self, caller: &str, id: &str) -> String {
         joined([self.namespace.as_str(), ".chk.", self.service.as_str(), ".", caller, ".", id])
     }
@@ -84,10 +93,10 @@ impl ServiceSubjects {
         joined([self.namespace.as_str(), ".out.", self.service.as_str(), ".", caller, ".", id])
     }
 
-    /// Where the workers of the service write records and checkpoints, whatever the secret is: they read it from the
+    /// Where the workers of the service write records, checkpoints and progress, whatever the secret is: they read it from the
     /// stream, and no other stream takes the subjects.
-    pub(crate) fn record_puts(&self) -> [String; 2] {
-        [self.record_put_prefix(ANY), self.checkpoint_put_prefix(ANY)]
+    pub(crate) fn record_puts(&self) -> [String; 3] {
+        [self.record_put_prefix(ANY), self.checkpoint_put_prefix(ANY), self.progress_put_prefix(ANY)]
             .map(|prefix| format!("{prefix}{ANY}.{ANY_ID}"))
     }
 

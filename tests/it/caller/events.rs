@@ -43,7 +43,7 @@ async fn a_slow_handler_is_watched_from_the_first_publish_to_the_outcome() {
     let events = seen.take();
     let [
         CallEvent::Sent { number: 1 },
-        CallEvent::Accepted,
+        CallEvent::Accepted { sequence: Some(1..) },
         CallEvent::Started { worker: by, attempt: 1 },
         beats @ ..,
         CallEvent::Done { attempt: 1 },
@@ -52,7 +52,9 @@ async fn a_slow_handler_is_watched_from_the_first_publish_to_the_outcome() {
         panic!("{events:#?}")
     };
     for (number, beat) in (1..).zip(beats) {
-        assert_eq!(*beat, CallEvent::Alive { worker: by.clone(), attempt: 1, heard: number });
+        let CallEvent::Alive { worker, attempt: 1, heard, since } = beat else { panic!("{beat:?}") };
+        assert_eq!((worker, *heard), (by, number));
+        assert!(*since <= 2 * LEASE, "{since:?}");
     }
     // A heartbeat every sixth of the lease, over a lease and a quarter; one or two may fall to rounding.
     assert!((5..=8).contains(&beats.len()), "{events:#?}");
@@ -69,13 +71,25 @@ async fn a_quick_handler_shows_no_more_than_there_was() {
     let seen = Seen::default();
     let call = client.stamp("a".into()).key("order").on_event(seen.observer());
     within(SOON, call).await.unwrap();
-    assert_eq!(
-        seen.take(),
-        [CallEvent::Sent { number: 1 }, CallEvent::Accepted, CallEvent::Done { attempt: 1 }]
+    let events = seen.take();
+    assert!(
+        matches!(
+            events[..],
+            [
+                CallEvent::Sent { number: 1 },
+                CallEvent::Accepted { .. },
+                CallEvent::Started { attempt: 1, .. },
+                CallEvent::Done { attempt: 1 }
+            ]
+        ),
+        "{events:?}"
     );
     within(SOON, client.attach_stamp("order").on_event(seen.observer())).await.unwrap();
     let attached = seen.take();
-    assert!(matches!(attached[..], [CallEvent::Accepted, CallEvent::Done { attempt: 1 }]), "{attached:?}");
+    assert!(
+        matches!(attached[..], [CallEvent::Accepted { sequence: Some(_) }, CallEvent::Done { attempt: 1 }]),
+        "{attached:?}"
+    );
 }
 
 #[tokio::test]
@@ -89,7 +103,7 @@ async fn an_observer_of_an_accepted_call_sees_the_rest() {
     let events = seen.take();
     assert!(matches!(events[..], [.., CallEvent::Done { attempt: 1 }]), "{events:?}");
     assert!(
-        !events.iter().any(|event| matches!(event, CallEvent::Sent { .. } | CallEvent::Accepted)),
+        !events.iter().any(|event| matches!(event, CallEvent::Sent { .. } | CallEvent::Accepted { .. })),
         "{events:?}"
     );
 }

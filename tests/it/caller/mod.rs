@@ -14,6 +14,7 @@ mod leaving;
 mod malformed;
 mod many;
 mod permissions;
+mod progress;
 mod quorum;
 mod refused;
 mod retry;

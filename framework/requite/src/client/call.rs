@@ -5,7 +5,7 @@ use std::{fmt, future::IntoFuture, marker::PhantomData, pin::Pin, time::Duration
 use bytes::Bytes;
 
 use super::{
-    Client, Inner,
+    Accepted, Client, Inner,
     drive::{Drive, Observer, Outcome, Rest, Target},
     events::CallEvent,
 };
@@ -161,10 +161,8 @@ impl<T: ReplyType, E: HandlerError> Call<T, E> {
         let mut drive = self.prepare()?;
         make_ready(&mut drive, require_worker).await?;
         match drive.go(true).await {
-            Rest::Accepted => Ok(Accepted { drive, finished: None, answer: PhantomData }),
-            Rest::Finished(Verdict::Outcome) => {
-                Ok(Accepted { drive, finished: Some(Verdict::Outcome), answer: PhantomData })
-            }
+            Rest::Accepted => Ok(Accepted::new(Box::new(drive), None)),
+            Rest::Finished(Verdict::Outcome) => Ok(Accepted::new(Box::new(drive), Some(Verdict::Outcome))),
             Rest::Finished(verdict) => Err(refusal(verdict, &drive)),
         }
     }
@@ -227,42 +225,6 @@ impl<T, E> fmt::Debug for Call<T, E> {
     }
 }
 
-/// A call that is stored. Await it for the answer.
-#[must_use = "await it for the answer; dropping it stops to wait and does not cancel"]
-pub struct Accepted<T, E> {
-    drive: Drive,
-    finished: Option<Verdict>,
-    answer: PhantomData<fn() -> (T, E)>,
-}
-
-impl<T: ReplyType, E: HandlerError> Accepted<T, E> {
-    /// The id, to attach to this call from elsewhere.
-    pub fn id(&self) -> &RequestId {
-        &self.drive.target.id
-    }
-
-    /// Watches the rest of the call's life. The function is called in between, so it must not block.
-    pub fn on_event(mut self, observer: impl FnMut(&CallEvent) + Send + 'static) -> Self {
-        self.drive.observe(Box::new(observer));
-        self
-    }
-}
-
-impl<T: ReplyType, E: HandlerError> IntoFuture for Accepted<T, E> {
-    type Output = Result<T, CallError<E>>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(mut self) -> Self::IntoFuture {
-        Box::pin(async move { finish(&mut self.drive, self.finished).await })
-    }
-}
-
-impl<T, E> fmt::Debug for Accepted<T, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Accepted").field("id", &self.drive.target.id).finish_non_exhaustive()
-    }
-}
-
 /// A call that was made before, by this process or another of the same caller. Await it for the answer.
 ///
 /// Nothing is sent: an id that was never accepted waits for its deadline.
@@ -316,6 +278,17 @@ impl<T: ReplyType, E: HandlerError> IntoFuture for Attach<T, E> {
 }
 
 impl<T: ReplyType, E: HandlerError> Attach<T, E> {
+    /// Begins to listen and returns, with what [`Call::start`] returns for a call of one's own.
+    ///
+    /// # Errors
+    ///
+    /// If the key or a name cannot be used, or the connection is closed.
+    pub async fn start(self) -> Result<Accepted<T, E>, CallError<E>> {
+        let mut drive = self.prepare()?;
+        make_ready(&mut drive, false).await?;
+        Ok(Accepted::new(Box::new(drive), None))
+    }
+
     fn prepare(self) -> Result<Drive, CallError<E>> {
         let inner = self.client.inner;
         let target = target(&inner, &self.method, |service, name| match (&self.key, self.id) {
@@ -411,7 +384,7 @@ fn limits(now: Moment, method: &Method, options: &Options) -> Limits {
     }
 }
 
-async fn finish<T: ReplyType, E: HandlerError>(
+pub(super) async fn finish<T: ReplyType, E: HandlerError>(
     drive: &mut Drive,
     finished: Option<Verdict>,
 ) -> Result<T, CallError<E>> {

@@ -13,6 +13,7 @@ use super::{
     listen,
     mailbox::{Address, Mail, Mailbox, REMINDED_WITHIN},
     route::Route,
+    watch::Watch,
 };
 use crate::{
     broker::{
@@ -35,6 +36,9 @@ use crate::{
 
 /// How long one publish may go unanswered before it is made again under the same id.
 const PUBLISH_WITHIN: Duration = Duration::from_secs(4);
+
+/// How long a read of stored progress may hold up the record that was read before it.
+const PROGRESS_WITHIN: Duration = Duration::from_millis(300);
 
 /// Where a call goes and what it is called.
 #[derive(Clone, Debug)]
@@ -60,13 +64,17 @@ struct Done {
     event: Event,
     /// The record that was read.
     record: Option<Bytes>,
+    /// The progress that was read with it.
+    progress: Option<Bytes>,
+    /// The request's number in its stream, as the answer to its publish has it.
+    sequence: Option<u64>,
     /// What the server said.
     text: Option<String>,
 }
 
 impl From<Event> for Done {
     fn from(event: Event) -> Self {
-        Self { event, record: None, text: None }
+        Self { event, record: None, progress: None, sequence: None, text: None }
     }
 }
 
@@ -91,12 +99,7 @@ pub(super) struct Drive {
     begun: bool,
     /// Whether the acceptance is what is waited for.
     until_accepted: bool,
-    accepted_told: bool,
-    /// The last attempt whose start was told.
-    started_told: u32,
-    sent: u32,
-    beats: u32,
-    observer: Option<Observer>,
+    watch: Watch,
     outcome: Option<Outcome>,
     /// What the server said to the last refusal.
     text: String,
@@ -143,11 +146,7 @@ impl Drive {
             operation: None,
             begun: false,
             until_accepted: false,
-            accepted_told: false,
-            started_told: 0,
-            sent: 0,
-            beats: 0,
-            observer,
+            watch: Watch::by(observer),
             outcome: None,
             text: String::new(),
         }
@@ -202,13 +201,12 @@ impl Drive {
     }
 
     pub(super) fn observe(&mut self, observer: Observer) {
-        self.observer = Some(observer);
+        self.watch.observer = Some(observer);
     }
 
-    fn tell(&mut self, event: &CallEvent) {
-        if let Some(observer) = &mut self.observer {
-            observer(event);
-        }
+    /// Takes the observer away.
+    pub(super) fn observer(&mut self) -> Option<Observer> {
+        self.watch.observer.take()
     }
 
     /// Goes on until the call is accepted, or ended, or only the latter.
@@ -224,7 +222,7 @@ impl Drive {
         let mailbox = Arc::clone(&self.mailbox);
         // A call that nobody watches leaves the acknowledgement of its publish unread until it is reminded. Most
         // outcomes come sooner and prove the same, and then the call is woken once instead of twice, without a timer.
-        let watched = until_accepted || self.observer.is_some();
+        let watched = until_accepted || self.watch.observer.is_some();
         let patient = self.machine.wake_at() >= now + REMINDED_WITHIN;
         if begins && self.request.is_some() && !watched && patient && self.is_reminded() {
             let mail = mailbox.next().await;
@@ -291,34 +289,26 @@ impl Drive {
         if !self.machine.is_accepted() {
             return None;
         }
-        self.tell_accepted();
+        // Of a call that is only attached to, nothing is known before the first sign of it.
+        if self.request.is_some() {
+            self.watch.accepted();
+        }
         self.until_accepted.then_some(Rest::Accepted)
-    }
-
-    fn tell_accepted(&mut self) {
-        if !self.accepted_told {
-            self.accepted_told = true;
-            self.tell(&CallEvent::Accepted);
-        }
-    }
-
-    /// Signals are lossy, and one for a start is not sent for a request that was watched for long before it was taken
-    /// over: the first sign of an attempt tells that it started.
-    fn tell_started(&mut self, worker: &str, attempt: u32) {
-        self.tell_accepted();
-        if attempt > self.started_told {
-            self.started_told = attempt;
-            self.tell(&CallEvent::Started { worker: worker.to_owned(), attempt });
-        }
     }
 
     fn done(&mut self, done: Done, now: Moment) -> Event {
         if let Some(text) = done.text {
             self.text = text;
         }
+        self.watch.sequence = self.watch.sequence.or(done.sequence);
         match done.record {
             Some(record) => match self.see(&record, now) {
-                Some(seen) => Event::Read(Ok(Some(seen))),
+                Some(seen) => {
+                    if let Some(progress) = done.progress {
+                        self.watch.stored_progress(&progress);
+                    }
+                    Event::Read(Ok(Some(seen)))
+                }
                 None => Event::Read(Err(())),
             },
             None => done.event,
@@ -331,17 +321,14 @@ impl Drive {
                 self.see(&message.payload, now).map(Event::Pushed)
             }
             Mail::Record(_) => None,
-            Mail::Signal { kind: SignalKind::Stored, .. } => Some(Event::StoredBefore),
-            Mail::Signal { kind: SignalKind::Unknown, .. } => None,
-            Mail::Signal { kind, worker, attempt } => {
-                self.tell_started(&worker, attempt);
-                if kind == SignalKind::Alive {
-                    self.beats += 1;
-                    let heard = self.beats;
-                    self.tell(&CallEvent::Alive { worker, attempt, heard });
+            Mail::Signal(sign) => match sign.kind {
+                SignalKind::Stored => Some(Event::StoredBefore),
+                SignalKind::Unknown => None,
+                SignalKind::Started | SignalKind::Alive | SignalKind::Progress => {
+                    self.watch.heard(*sign, now);
+                    Some(Event::Alive)
                 }
-                Some(Event::Alive)
-            }
+            },
             Mail::Reconnected => Some(Event::Reconnected),
             Mail::Reminder => None,
             Mail::Denied => {
@@ -372,6 +359,7 @@ impl Drive {
         let route = &self.target.route;
         let record = Record::decode(payload).filter(|record| record.method == route.method.as_str())?;
         route.observe(record.stored, now);
+        self.watch.sequence = Some(record.request);
         let seen = Seen { kind: record.kind, hash: record.hash, attempt: record.attempt };
         if seen.kind == Kind::Outcome {
             let attempt = record.attempt;
@@ -383,8 +371,9 @@ impl Drive {
                 error: record.error.map(str::to_owned),
                 body: record.body.map(|body| payload.slice_ref(body)),
             });
-            self.tell_accepted();
-            self.tell(&CallEvent::Done { attempt });
+            self.watch.done(attempt);
+        } else if seen.kind == Kind::Claim {
+            self.watch.started(record.worker, seen.attempt, now);
         }
         Some(seen)
     }
@@ -395,10 +384,11 @@ impl Drive {
         }
         let broker = self.client.broker.clone();
         let target = self.target.clone();
+        let watched = self.watch.observer.is_some();
         match action {
             Action::Read { after } => Box::pin(async move {
                 tokio::time::sleep(after).await;
-                read(&broker, &target).await
+                read(&broker, &target, watched).await
             }),
             Action::AskStreams => {
                 Box::pin(async move { Event::Streams(ask_streams(&broker, &target).await).into() })
@@ -426,9 +416,7 @@ impl Drive {
             headers = headers.with_own(header::MESSAGE_ID, route.message_id(id));
         }
         let message = Outgoing::new(route.request(id), body).headers(headers);
-        self.sent += 1;
-        let number = self.sent;
-        self.tell(&CallEvent::Sent { number });
+        self.watch.sent();
         if after.is_zero() {
             // Sent now; the answer may be left unread for a while.
             return Box::pin(api::store(&self.client.broker, message, PUBLISH_WITHIN).map(answered));
@@ -442,8 +430,9 @@ impl Drive {
 }
 
 fn answered(answer: StoreAnswer) -> Done {
+    let sequence = if let StoreAnswer::Stored(sequence) = answer { Some(sequence) } else { None };
     let (answer, text) = coarse(answer);
-    Done { event: Event::Answer(answer), record: None, text }
+    Done { text, sequence, ..Event::Answer(answer).into() }
 }
 
 /// The answer to a publish as the state machine needs it, with what the server said.
@@ -461,9 +450,22 @@ fn coarse(answer: StoreAnswer) -> (Answer, Option<String>) {
     }
 }
 
-async fn read(broker: &AnyBroker, target: &Target) -> Done {
-    match api::read_any(broker, &target.route.record_stream, &target.route.record(&target.id)).await {
-        Ok(Some(record)) => Done { event: Event::Read(Err(())), record: Some(record), text: None },
+/// Of the two the record matters: whoever may not read this, or gets no answer soon, goes on without.
+async fn read_progress(broker: &AnyBroker, Target { route, id }: &Target) -> Option<Bytes> {
+    let subject = route.progress(id);
+    let reading = api::read_any(broker, &route.record_stream, &subject);
+    tokio::time::timeout(PROGRESS_WITHIN, reading).await.ok()?.ok()?
+}
+
+/// Reads the record and, for who watches, how far its handler is.
+async fn read(broker: &AnyBroker, target: &Target, watched: bool) -> Done {
+    let Target { route, id } = target;
+    match api::read_any(broker, &route.record_stream, &route.record(id)).await {
+        Ok(Some(record)) => {
+            let runs = Record::decode(&record).is_some_and(|record| record.kind == Kind::Claim);
+            let progress = if watched && runs { Box::pin(read_progress(broker, target)).await } else { None };
+            Done { record: Some(record), progress, ..Event::Read(Err(())).into() }
+        }
         Ok(None) => Event::Read(Ok(None)).into(),
         Err(api::ApiFailure::Send(SendError::Closed)) => Event::Closed.into(),
         Err(failure) => {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use tokio::{runtime::Handle, sync::broadcast, task::AbortHandle};
 
-use super::mailbox::{Mail, Pending};
+use super::mailbox::{Mail, Pending, Sign};
 use crate::{
     broker::{AnyBroker, Broker, Event, Message, SendError, Subscription},
     name::{Instance, Name, RequestId},
+    progress::Progress,
     subject::{CallerSubjects, ServiceSubjects},
     turns,
     wire::{VERSION, header, signal::Signal},
@@ -79,9 +80,9 @@ fn sort(message: Message, subjects: &CallerSubjects, pending: &Pending) {
         && let Some(address) = subjects.parse_signal(&message.subject).map(address_of)
         && let Some(signal) = Signal::decode(&message.payload)
     {
-        let mail =
-            Mail::Signal { kind: signal.kind, worker: signal.worker.to_owned(), attempt: signal.attempt };
-        pending.deliver(&address, mail);
+        let progress = signal.progress.map(|report| (report.number, Progress::from_report(&report)));
+        let (kind, worker, attempt) = (signal.kind, signal.worker.to_owned(), signal.attempt);
+        pending.deliver(&address, Mail::Signal(Box::new(Sign { kind, worker, attempt, progress })));
     }
 }
 

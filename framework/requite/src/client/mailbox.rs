@@ -13,7 +13,9 @@ use std::{
 
 use tokio::{runtime, sync::Notify};
 
-use crate::{broker::Message, name::Instance, numbered::Numbered, wire::signal::SignalKind};
+use crate::{
+    broker::Message, name::Instance, numbered::Numbered, progress::Progress, wire::signal::SignalKind,
+};
 
 /// A call that is still pending gets its reminder no later than this after it began.
 pub(super) const REMINDED_WITHIN: Duration = Duration::from_millis(100);
@@ -23,16 +25,28 @@ pub(super) const REMINDED_WITHIN: Duration = Duration::from_millis(100);
 pub(super) enum Mail {
     /// A record came on the inbox.
     Record(Message),
-    Signal {
-        kind: SignalKind,
-        worker: String,
-        attempt: u32,
-    },
+    Signal(Box<Sign>),
     Reconnected,
     /// The server refused to take the request.
     Denied,
     /// The call is pending for longer than most.
     Reminder,
+}
+
+/// A signal that came.
+#[derive(Clone, Debug)]
+pub(super) struct Sign {
+    pub(super) kind: SignalKind,
+    pub(super) worker: String,
+    pub(super) attempt: u32,
+    /// The last report of the attempt, and its number.
+    pub(super) progress: Option<(u64, Progress)>,
+}
+
+impl Mail {
+    fn is_progress(&self) -> bool {
+        matches!(self, Self::Signal(sign) if sign.kind == SignalKind::Progress)
+    }
 }
 
 /// The mail of one call.
@@ -55,6 +69,11 @@ impl Mailbox {
         let mut mails = self.mail.lock().expect("nobody panics with a mailbox in hand");
         if mails.first.is_none() {
             mails.first = Some(mail);
+        } else if let Some(last) =
+            mails.rest.back_mut().filter(|last| last.is_progress() && mail.is_progress())
+        {
+            // A call that nobody polls gets a lot of it.
+            *last = mail;
         } else {
             mails.rest.push_back(mail);
         }

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+mod accepted;
 mod ask;
 pub(crate) mod call;
 mod config;
@@ -13,11 +14,13 @@ mod events;
 mod listen;
 mod mailbox;
 mod route;
+mod watch;
 
-pub use call::{Accepted, Attach, Call};
+pub use accepted::Accepted;
+pub use call::{Attach, Call};
 pub use config::ClientBuilder;
 pub(crate) use config::Config;
-pub use events::CallEvent;
+pub use events::{CallEvent, CallEvents};
 
 use crate::{
     broker::{AnyBroker, SendError, jetstream},

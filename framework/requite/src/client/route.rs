@@ -61,6 +61,11 @@ impl Route {
         joined([&self.record_prefix, id.as_str()])
     }
 
+    /// Where the progress of `id` is stored.
+    pub(super) fn progress(&self, id: &RequestId) -> String {
+        self.subjects.progress(self.caller.as_str(), id.as_str())
+    }
+
     /// Whether `subject` is the record of `id`.
     pub(super) fn is_record(&self, subject: &str, id: &RequestId) -> bool {
         subject.strip_prefix(&self.record_prefix) == Some(id.as_str())

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::{checkpoint::Checkpoints, method::MethodRuntime, stats::count};
+use super::{checkpoint::Checkpoints, method::MethodRuntime, progress::Reports, stats::count};
 use crate::{
     broker::{AnyBroker, Broker, Subject},
     protocol::{
@@ -58,6 +58,8 @@ pub(crate) struct Held {
     pub(crate) produced: Mutex<Option<Produced>>,
     /// Most handlers have none.
     checkpoints: Mutex<Option<Box<Checkpoints>>>,
+    /// Most handlers make none.
+    pub(super) reports: OnceLock<Box<Reports>>,
     stop: AtomicU8,
     /// Wakes whoever waits for [`Self::stop`] or for a first heartbeat.
     changed: Notify,
@@ -102,6 +104,7 @@ impl Held {
             started: AtomicU64::new(0),
             produced: Mutex::new(None),
             checkpoints: Mutex::new(None),
+            reports: OnceLock::new(),
             stop: AtomicU8::new(Stop::No as u8),
             changed: Notify::new(),
             proven: AtomicBool::new(false),
@@ -165,6 +168,9 @@ impl Held {
         if !self.released.swap(true, Ordering::AcqRel) {
             self.method.slots.release();
             self.stop(Stop::Over);
+            if let Some(reports) = self.reports.get() {
+                reports.changed.notify_one();
+            }
         }
     }
 

@@ -35,6 +35,8 @@ pub(crate) struct ServiceRuntime {
     pub(crate) record_put_prefix: String,
     /// The same for checkpoints.
     pub(crate) checkpoint_put_prefix: String,
+    /// The same for progress.
+    pub(crate) progress_put_prefix: String,
     pub(crate) replicas: u8,
     /// The record stream is nearly full: nothing new is pulled, so that every claim's outcome still fits.
     pub(crate) full: AtomicBool,

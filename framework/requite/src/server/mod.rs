@@ -14,6 +14,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod held;
 pub(crate) mod keeper;
 pub(crate) mod method;
+pub(crate) mod progress;
 pub(crate) mod puller;
 mod rights;
 mod settle;
@@ -196,13 +197,16 @@ impl Server {
             let (subjects, prepared) = self.prepared(definition).await?;
             let record_put_prefix = subjects.record_put_prefix(&prepared.secret);
             let checkpoint_put_prefix = subjects.checkpoint_put_prefix(&prepared.secret);
-            rights::check(&self.broker, &subjects, [&record_put_prefix, &checkpoint_put_prefix]).await?;
+            let progress_put_prefix = subjects.progress_put_prefix(&prepared.secret);
+            let puts = [&*record_put_prefix, &checkpoint_put_prefix, &progress_put_prefix];
+            rights::check(&self.broker, &subjects, puts).await?;
             let runtime = Arc::new(ServiceRuntime {
                 broker: self.broker.clone(),
                 request_stream: subjects.request_stream(),
                 record_stream: subjects.record_stream(),
                 record_put_prefix,
                 checkpoint_put_prefix,
+                progress_put_prefix,
                 subjects,
                 replicas: prepared.replicas,
                 full: false.into(),

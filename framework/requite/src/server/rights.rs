@@ -19,7 +19,8 @@ use crate::{
 /// No subject has a message of this sequence: whoever expects one is refused, and nothing is stored.
 const NEVER: u64 = 1 << 62;
 
-/// Tries to write a record, a checkpoint and a dead letter, in a way that cannot succeed, and to read a record that is not there.
+/// Tries to write a record, what lies beside it and a dead letter, in a way that cannot succeed, and to read a record
+/// that is not there.
 ///
 /// # Errors
 ///
@@ -27,12 +28,13 @@ const NEVER: u64 = 1 << 62;
 pub(super) async fn check<B: Broker>(
     broker: &B,
     subjects: &ServiceSubjects,
-    put_prefixes: [&str; 2],
+    put_prefixes: [&str; 3],
 ) -> Result<(), SetupError> {
     // From before the first question on: a refusal must not be missed.
     let mut events = broker.events();
-    let [records, checkpoints] = put_prefixes.map(|prefix| format!("{prefix}-rights.-.0"));
-    for subject in [records, checkpoints, subjects.dead_letter("-rights", "-rights", "-.0")] {
+    let dead_letter = subjects.dead_letter("-rights", "-rights", "-.0");
+    let puts = put_prefixes.map(|prefix| format!("{prefix}-rights.-.0"));
+    for subject in puts.into_iter().chain([dead_letter]) {
         let headers = Headers::default().with_own(header::EXPECTED_LAST, NEVER.to_string());
         let write = Outgoing::new(subject.clone(), Bytes::new()).headers(headers);
         let answer = allowed(&mut events, &subject, api::store(broker, write, ANSWER_WITHIN)).await?;

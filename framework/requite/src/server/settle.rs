@@ -67,9 +67,13 @@ pub(crate) async fn drive(held: &Held, mut action: Action, keeper: &Keeper, via:
             Action::Read(after) => Event::Read(Box::pin(read_record(held, after, via)).await),
             Action::Write(write @ Write { what: What::Checkpoint, .. }) => {
                 let written = Box::pin(checkpoint::write(held, write, via)).await;
+                let stored = matches!(written, Written::Stored(_));
                 action = held.step(Event::Written(written));
                 // Only now: a handler that is handed over at its checkpoint must not go on behind it.
                 held.tell();
+                if stored && let Some(reports) = held.reports.get() {
+                    reports.checkpoint();
+                }
                 continue;
             }
             Action::Write(write) => Event::Written(write_record(held, write, via).await),
@@ -369,7 +373,9 @@ pub(crate) async fn signal(held: &Held, kind: SignalKind, via: &AnyBroker) {
     let (attempt, attempt_id) = held.look(|it| (it.number(), it.id()));
     let n = held.signals.fetch_add(1, Ordering::Relaxed) + 1;
     let worker = held.method.service.worker.as_str();
-    let body = Signal { kind, attempt, attempt_id, worker, n }.encode();
+    let newest = held.reports.get().map(|reports| reports.newest());
+    let progress = newest.as_ref().map(|(number, progress)| progress.report(*number));
+    let body = Signal { kind, attempt, attempt_id, worker, n, progress }.encode();
     let subject = held.method.service.subjects.signal(origin.caller, origin.id);
     let mut message = Outgoing::new(subject, body);
     message.headers = Headers::default().with(header::VERSION, VERSION);

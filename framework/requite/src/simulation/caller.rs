@@ -100,6 +100,7 @@ impl Callers {
             began: self.history.now(),
             deadline: call.deadline,
             accepted: false,
+            progress: Vec::new(),
             ended: None,
             dropped: false,
         }
@@ -113,8 +114,11 @@ impl Callers {
         let history = self.history.clone();
         let mut made: Made = call::call(&self.clients[call.by], call.method, &call.job);
         made = made.deadline(call.deadline).on_event(move |event| {
-            if *event == CallEvent::Accepted {
+            if matches!(event, CallEvent::Accepted { .. }) {
                 history.write().calls[number].accepted = true;
+            }
+            if let CallEvent::Progress(progress) = event {
+                history.write().calls[number].progress.extend(progress.done().zip(progress.total()));
             }
         });
         if let Some(key) = &call.key {

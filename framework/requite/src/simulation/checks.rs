@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{
-    evidence::{Evidence, id_of},
+    evidence::{Evidence, Reported, id_of},
     history::{Answer, Over, Reached, Run, Seen},
     leases::Leases,
     marks::{Mark, mark_many},
@@ -57,7 +57,7 @@ pub(super) fn check(plan: &Plan, played: &Played) -> Vec<Broken> {
     }
     let evidence = Evidence::read(played);
     let mut case = Case { plan, played, seen: &played.seen, evidence, runs, broken: Vec::new() };
-    let promises: [Promise<'_>; 16] = [
+    let promises: [Promise<'_>; 17] = [
         ("calls end in time", Case::calls_end_in_time),
         ("accepted ends in an outcome", Case::accepted_requests_end_in_an_outcome),
         ("no id is queued twice", Case::an_id_is_queued_once),
@@ -71,6 +71,7 @@ pub(super) fn check(plan: &Plan, played: &Played) -> Vec<Broken> {
         ("attempts are counted", Case::attempts_are_counted),
         ("attempts and fences grow", Case::attempts_and_fences_grow),
         ("checkpoints stand and are found", Case::checkpoints_stand_and_are_found),
+        ("progress goes forward", Case::progress_goes_forward),
         ("a drain hands over at checkpoints", Case::a_drain_hands_over_at_checkpoints),
         ("dead letters come before outcomes", Case::dead_letters_come_before_their_outcomes),
         ("nothing is settled late", Case::nothing_is_settled_while_the_connection_is_down),
@@ -87,6 +88,24 @@ pub(super) fn check(plan: &Plan, played: &Played) -> Vec<Broken> {
 impl Case<'_> {
     fn method(&self, name: &str) -> Method {
         *self.plan.methods.iter().find(|it| it.name == name).expect("a method of the plan")
+    }
+
+    /// Whatever is lost or comes twice: no caller is told of an earlier attempt or report behind a later one, and nobody
+    /// stores any who does not hold the request.
+    fn progress_goes_forward(&mut self) {
+        for call in &self.seen.calls {
+            if !call.progress.is_sorted_by(|earlier, later| earlier < later) {
+                self.broken.push(format!("told of earlier progress: {call:?}"));
+            }
+        }
+        for Reported { id, attempt, record } in &self.evidence.progress {
+            if *record != Some((Kind::Claim, *attempt)) {
+                self.broken.push(format!("{id}: attempt {attempt} stored progress under {record:?}"));
+            }
+        }
+        mark_many(Mark::ProgressStored, self.evidence.progress.len() as u64);
+        let told = self.seen.calls.iter().map(|call| call.progress.len() as u64).sum();
+        mark_many(Mark::Progress, told);
     }
 
     fn calls_end_in_time(&mut self) {

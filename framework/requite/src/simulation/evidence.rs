@@ -13,6 +13,7 @@ use crate::{
     codec::{self, ContentType, Limits},
     wire::{
         checkpoint::Checkpoint,
+        progress::StoredProgress,
         record::{AttemptId, Kind, Record, Status},
     },
 };
@@ -22,11 +23,20 @@ use crate::{
 pub(super) struct Written {
     pub(super) at: Duration,
     pub(super) kind: Kind,
+    pub(super) attempt: u32,
     pub(super) attempt_id: AttemptId,
     /// On a released record: it was handed over, and not released for a retry.
     pub(super) handed_over: bool,
     /// On an outcome.
     pub(super) answer: Option<Answer>,
+}
+
+/// Progress that was stored.
+pub(super) struct Reported {
+    pub(super) id: String,
+    pub(super) attempt: u32,
+    /// The kind and attempt of the request's record at that time.
+    pub(super) record: Option<(Kind, u32)>,
 }
 
 /// Everything by `<caller>.<id>`.
@@ -37,6 +47,8 @@ pub(super) struct Evidence {
     pub(super) records: BTreeMap<String, Vec<Written>>,
     /// When each checkpoint was stored, by which attempt, and how far that had come.
     pub(super) checkpoints: BTreeMap<String, Vec<(Duration, u32, Reached)>>,
+    /// Progress as it was stored, of all requests.
+    pub(super) progress: Vec<Reported>,
     pub(super) dead_letters: BTreeMap<String, Vec<Duration>>,
 }
 
@@ -53,6 +65,17 @@ impl Evidence {
                 let checkpoint = Checkpoint::decode(&stored.payload).expect("only workers write checkpoints");
                 let stored_by = (at(stored), checkpoint.attempt, decode(checkpoint.body));
                 evidence.checkpoints.entry(id_of(stored)).or_default().push(stored_by);
+                continue;
+            }
+            if stored.subject.starts_with("rq.pgr.") {
+                let progress = StoredProgress::decode(&stored.payload).expect("only workers write progress");
+                let last = evidence.records.get(&id_of(stored)).and_then(|records| records.last());
+                let last = last.map(|record| (record.kind, record.attempt));
+                evidence.progress.push(Reported {
+                    id: id_of(stored),
+                    attempt: progress.attempt,
+                    record: last,
+                });
                 continue;
             }
             evidence.records.entry(id_of(stored)).or_default().push(written(stored, at(stored)));
@@ -94,5 +117,12 @@ fn written(stored: &Stored, at: Duration) -> Written {
         _ => Answer::Aborted(record.reason.expect("an outcome without a body has a reason")),
     });
     let handed_over = record.kind == Kind::Released && record.error.is_none();
-    Written { at, kind: record.kind, attempt_id: record.attempt_id, handed_over, answer }
+    Written {
+        at,
+        kind: record.kind,
+        attempt: record.attempt,
+        attempt_id: record.attempt_id,
+        handed_over,
+        answer,
+    }
 }

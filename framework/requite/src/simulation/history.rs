@@ -83,6 +83,8 @@ pub(super) struct Call {
     pub(super) began: Duration,
     pub(super) deadline: Duration,
     pub(super) accepted: bool,
+    /// The reports that it was told: of which attempt, and how many that had made by then.
+    pub(super) progress: Vec<(u64, u64)>,
     /// Nothing if the caller dropped it.
     pub(super) ended: Option<(Duration, Answer)>,
     pub(super) dropped: bool,

@@ -18,6 +18,9 @@ pub(crate) enum Mark {
     TakeOver,
     /// A run found the checkpoint of an earlier one.
     Resumed,
+    /// A call was told how far its handler is.
+    Progress,
+    ProgressStored,
     /// A request was let go by a worker that drained.
     HandOver,
     /// It had a checkpoint, and was let go at once.
@@ -45,7 +48,7 @@ pub(crate) enum Mark {
 
 impl Mark {
     /// All of them.
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::Redelivery,
         Self::Forgotten,
         Self::StaleAck,
@@ -53,6 +56,8 @@ impl Mark {
         Self::Reattach,
         Self::TakeOver,
         Self::Resumed,
+        Self::Progress,
+        Self::ProgressStored,
         Self::HandOver,
         Self::HandOverAtCheckpoint,
         Self::LostLease,

@@ -12,7 +12,7 @@ use super::{
     standstill::Tasks,
 };
 use crate::{
-    Client, Context, HandlerError, Retry, RunningServer, Server, ServiceDefinition, StreamLimits,
+    Client, Context, HandlerError, Progress, Retry, RunningServer, Server, ServiceDefinition, StreamLimits,
     broker::{AnyBroker, simulated::Simulation},
     client::Config,
     service::handler,
@@ -88,7 +88,10 @@ impl Life {
 async fn take_time(cx: &Context, running: &Running, job: &Job, step: Step) {
     let part = Duration::from_millis(step.takes) / (step.checkpoints + 1);
     let mut steps = running.found().map_or(0, |found| found.steps);
+    let mut reports = 0;
     for left in (0..=step.checkpoints).rev() {
+        reports += 1;
+        cx.progress(Progress::of(cx.attempt(), reports));
         if !part.is_zero() {
             tokio::time::sleep(part).await;
         }

@@ -29,6 +29,8 @@ pub(crate) const KIND_CALL: &str = "call";
 pub(crate) const KIND_SETUP: &str = "setup";
 /// [`KIND`] of a checkpoint, which lies beside the record.
 pub(crate) const KIND_CHECKPOINT: &str = "checkpoint";
+/// [`KIND`] of progress, which lies beside the record too.
+pub(crate) const KIND_PROGRESS: &str = "progress";
 
 /// The server deduplicates publishes by this id within the stream's window.
 pub(crate) const MESSAGE_ID: &str = "Nats-Msg-Id";

@@ -6,6 +6,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod control;
 pub(crate) mod header;
 pub(crate) mod jetstream;
+pub(crate) mod progress;
 pub(crate) mod record;
 pub(crate) mod request;
 pub(crate) mod signal;

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::record::AttemptId;
+use super::{progress::Report, record::AttemptId};
 
 /// What a signal says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +13,8 @@ pub(crate) enum SignalKind {
     Started,
     /// The worker's heartbeat for the request.
     Alive,
+    /// The handler says how far it is.
+    Progress,
     /// A worker found the outcome stored: read the record.
     Stored,
     /// A kind of a later version.
@@ -31,6 +33,9 @@ pub(crate) struct Signal<'a> {
     pub(crate) worker: &'a str,
     /// Counts the signals of the attempt.
     pub(crate) n: u64,
+    /// The last report of the handler; with heartbeats too, because signals get lost.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub(crate) progress: Option<Report<'a>>,
 }
 
 impl<'a> Signal<'a> {

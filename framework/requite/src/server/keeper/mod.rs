@@ -56,6 +56,8 @@ pub(crate) struct Ticket {
 enum Order {
     /// Beat for this delivery now, and say when it is confirmed.
     Prove(Arc<Held>),
+    /// Pass on what its handler reports.
+    PassOn(Arc<Held>),
     /// Hand a delivery back, after the heartbeats that were sent for it.
     Nak {
         ack: String,
@@ -152,6 +154,11 @@ impl Keeper {
 
     pub(crate) fn prove(&self, held: &Arc<Held>) {
         let _ = self.shared.orders.send(Order::Prove(Arc::clone(held)));
+    }
+
+    /// From now on passes on how far the handler is.
+    pub(crate) fn pass_on_progress(&self, held: &Arc<Held>) {
+        let _ = self.shared.orders.send(Order::PassOn(Arc::clone(held)));
     }
 
     pub(crate) fn nak(&self, ack: &str, delay: Duration, expires: Moment) {

@@ -26,7 +26,7 @@ use crate::{
         barrier,
         held::{Held, Stop},
         method::MethodRuntime,
-        settle, shutdown,
+        progress, settle, shutdown,
         stats::count,
     },
     turns,
@@ -131,6 +131,9 @@ impl Rounds {
     async fn obey(&mut self, order: Order, broker: &AnyBroker) {
         match order {
             Order::Prove(held) => self.prove(held, broker),
+            Order::PassOn(held) => {
+                tokio::spawn(turns::own(progress::pass_on(held, self.keeper.clone(), broker.clone())));
+            }
             Order::Nak { ack, delay, expires } => nak(&ack, delay, expires, broker),
             Order::Drain => {
                 self.draining = true;

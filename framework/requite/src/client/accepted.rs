@@ -1,0 +1,181 @@
+//! A call that is stored: what may be done with it until it ends.
+
+use std::{
+    fmt,
+    future::IntoFuture,
+    marker::PhantomData,
+    panic,
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
+
+use tokio::task::JoinHandle;
+
+use super::{
+    call::finish,
+    drive::{Drive, Observer},
+    events::{self, CallEvent, CallEvents},
+};
+use crate::{
+    error::{CallError, Unknown, Why},
+    name::RequestId,
+    protocol::caller::Verdict,
+    service::{HandlerError, ReplyType},
+    turns,
+};
+
+/// A call that is stored, or was attached to. Await it for the answer.
+#[must_use = "await it for the answer; dropping it stops to wait and does not cancel"]
+pub struct Accepted<T, E> {
+    id: RequestId,
+    course: Course<T, E>,
+}
+
+/// Who sees the call through.
+enum Course<T, E> {
+    /// Whoever awaits it.
+    Here { drive: Box<Drive>, finished: Option<Verdict>, answer: PhantomData<fn() -> (T, E)> },
+    /// A task, for watchers who need not await it.
+    Beside(Task<T, E>),
+    /// Only while the first becomes the second.
+    Changing,
+}
+
+struct Task<T, E> {
+    observers: Observers,
+    answer: AbortOnDrop<Result<T, CallError<E>>>,
+}
+
+type Observers = Arc<Mutex<Vec<Observer>>>;
+
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Tells all observers; with it their streams end, also when the task is aborted.
+struct Telling(Observers);
+
+impl Telling {
+    fn tell(&self, event: &CallEvent) {
+        for observer in self.0.lock().expect("no observer panics").iter_mut() {
+            observer(event);
+        }
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        if let Ok(mut observers) = self.0.lock() {
+            observers.clear();
+        }
+    }
+}
+
+impl<T: ReplyType, E: HandlerError> Accepted<T, E> {
+    pub(super) fn new(drive: Box<Drive>, finished: Option<Verdict>) -> Self {
+        Self { id: drive.target.id.clone(), course: Course::Here { drive, finished, answer: PhantomData } }
+    }
+
+    /// The id, to attach to this call from elsewhere.
+    pub fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    /// Watches the rest of the call's life. The function is called in between, so it must not block.
+    pub fn on_event(mut self, observer: impl FnMut(&CallEvent) + Send + 'static) -> Self {
+        self.watch(Box::new(observer));
+        self
+    }
+
+    /// What happens to the call from now on, first of all how it stands. A task of its own sees the call through then, and
+    /// the events can be read before, beside or without awaiting it; dropping the call ends both.
+    ///
+    /// ```no_run
+    /// # use requite::{CallEvent, prelude::*};
+    /// # struct Shop;
+    /// # #[service] impl Shop { #[handler] async fn ship(&self, parcels: u32) -> u32 { parcels } }
+    /// # async fn run(shop: ShopClient) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut call = shop.ship(12).start().await?;
+    /// let mut events = call.events();
+    /// while let Some(event) = events.next().await {
+    ///     if let CallEvent::Progress(progress) = event {
+    ///         println!("{:.0} %", progress.fraction().unwrap_or(0.0) * 100.0);
+    ///     }
+    /// }
+    /// println!("shipped {}", call.await?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn events(&mut self) -> CallEvents {
+        let (feed, events) = events::events();
+        self.watch_beside(Box::new(move |event| feed.put(event)));
+        events
+    }
+
+    fn watch(&mut self, observer: Observer) {
+        match &mut self.course {
+            Course::Here { drive, .. } => drive.observe(observer),
+            Course::Beside(task) => add(&task.observers, observer),
+            Course::Changing => {}
+        }
+    }
+
+    fn watch_beside(&mut self, observer: Observer) {
+        self.course = match std::mem::replace(&mut self.course, Course::Changing) {
+            Course::Here { mut drive, finished, .. } => {
+                let observers = Observers::default();
+                observers.lock().expect("it is new").extend(drive.observer());
+                add(&observers, observer);
+                let telling = Telling(Arc::clone(&observers));
+                drive.observe(Box::new(move |event| telling.tell(event)));
+                let answer = turns::spawn(async move { finish(&mut drive, finished).await });
+                Course::Beside(Task { observers, answer: AbortOnDrop(answer) })
+            }
+            Course::Beside(task) => {
+                if !task.answer.0.is_finished() {
+                    add(&task.observers, observer);
+                }
+                Course::Beside(task)
+            }
+            Course::Changing => Course::Changing,
+        };
+    }
+}
+
+fn add(observers: &Observers, observer: Observer) {
+    observers.lock().expect("no observer panics").push(observer);
+}
+
+impl<T: ReplyType, E: HandlerError> IntoFuture for Accepted<T, E> {
+    type Output = Result<T, CallError<E>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self { id, course } = self;
+        Box::pin(async move {
+            match course {
+                Course::Here { mut drive, finished, .. } => finish(&mut drive, finished).await,
+                Course::Beside(mut task) => match (&mut task.answer.0).await {
+                    Ok(answer) => answer,
+                    Err(ended) if ended.is_panic() => panic::resume_unwind(ended.into_panic()),
+                    // The runtime that it was started on is gone.
+                    Err(_) => Err(CallError::Unknown(Unknown { id, why: Why::Closed })),
+                },
+                Course::Changing => unreachable!("only within one function"),
+            }
+        })
+    }
+}
+
+impl<T, E> fmt::Debug for Accepted<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accepted").field("id", &self.id).finish_non_exhaustive()
+    }
+}
