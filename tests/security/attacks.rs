@@ -165,6 +165,10 @@ pub(crate) const WRITES: &[Row] = &[
         let (put, stored) = t.put_kind("chk", &t.secret);
         Attempt::denied(put, stored)
     }),
+    row("writes progress under the stolen secret", ALL, Needs::Nothing, |t| {
+        let (put, stored) = t.put_kind("pgr", &t.secret);
+        Attempt::denied(put, stored)
+    }),
     row("sends an outcome to another's inbox", ALL, Needs::Nothing, |t| {
         let subject = format!("rq.in.shop.vault.{}", t.id());
         Attempt::denied(Sent::to(&subject), Aim::Arrives(subject))
