@@ -1,5 +1,5 @@
 //! How much Requite costs: round trips of a 128-byte echo over core NATS, over the protocol written by hand on
-//! async-nats, and over Requite, side by side in one run.
+//! async-nats, and over Requite, and what Requite refuses because it has expired, side by side in one run.
 //!
 //! `cargo bench --bench roundtrip -- --help` lists the options. Each measurement has a nats-server, a runtime and
 //! connections of its own; the paths take turns (A B C, A B C, A B C), so that a change of the machine's mood hits
@@ -9,6 +9,7 @@
 
 mod by_hand;
 mod core_nats;
+mod expired;
 mod instructions;
 mod load;
 mod options;

@@ -12,7 +12,7 @@ cargo bench --bench roundtrip -- [options]
   --seconds N          length of each measured window (5)
   --rounds N           interleaved rounds, whose median is shown (3)
   --concurrency A,B    callers at once (1,64,512)
-  --only NAME          one path: core, by-hand
+  --only NAME          one path: core, by-hand, requite, expired
   --json PATH          also write all rounds as JSON
   --instructions       instead: instructions per call, counted by valgrind's callgrind
   --calls N            instead: exactly N calls of the path named by --only, then the end";

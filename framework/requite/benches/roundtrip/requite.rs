@@ -16,6 +16,10 @@ impl Service {
     }
 }
 
+pub(crate) async fn serve(server: &NatsServer) -> Result<RunningServer> {
+    Ok(Server::connect(&server.url()).await?.serve(Service).start().await?)
+}
+
 /// A client and a server on connections of their own.
 pub(crate) struct Requite {
     client: ServiceClient,
@@ -24,7 +28,7 @@ pub(crate) struct Requite {
 
 impl Path for Requite {
     async fn set_up(server: &NatsServer) -> Result<Requite> {
-        let running = Server::connect(&server.url()).await?.serve(Service).start().await?;
+        let running = serve(server).await?;
         // The caller's name is in every subject: as long as the one of the path by hand.
         let client = Client::builder().url(server.url()).caller("caller").connect().await?;
         Ok(Requite { client: ServiceClient::new(client), _server: running })

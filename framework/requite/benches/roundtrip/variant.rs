@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::by_hand::ByHand;
 use crate::core_nats::CoreNats;
+use crate::expired::Expired;
 use crate::load::{self, Measurement};
 use crate::requite::Requite;
 
@@ -14,10 +15,11 @@ pub(crate) enum Variant {
     Core,
     ByHand,
     Requite,
+    Expired,
 }
 
 impl Variant {
-    pub(crate) const ALL: [Variant; 3] = [Variant::Core, Variant::ByHand, Variant::Requite];
+    pub(crate) const ALL: [Variant; 4] = [Variant::Core, Variant::ByHand, Variant::Requite, Variant::Expired];
 
     /// What every other path is compared with.
     pub(crate) const REFERENCE: Variant = Variant::ByHand;
@@ -28,6 +30,7 @@ impl Variant {
             Variant::Core => "core",
             Variant::ByHand => "by-hand",
             Variant::Requite => "requite",
+            Variant::Expired => "expired",
         }
     }
 
@@ -36,6 +39,7 @@ impl Variant {
             Variant::Core => load::measure::<CoreNats>(callers, window),
             Variant::ByHand => load::measure::<ByHand>(callers, window),
             Variant::Requite => load::measure::<Requite>(callers, window),
+            Variant::Expired => load::measure::<Expired>(callers, window),
         }
     }
 
@@ -44,6 +48,7 @@ impl Variant {
             Variant::Core => load::make_calls::<CoreNats>(callers, calls),
             Variant::ByHand => load::make_calls::<ByHand>(callers, calls),
             Variant::Requite => load::make_calls::<Requite>(callers, calls),
+            Variant::Expired => load::make_calls::<Expired>(callers, calls),
         }
     }
 }

@@ -13,8 +13,8 @@ use futures_util::StreamExt;
 use super::outbox::Outbox;
 use super::pending::Pending;
 use super::wire::{
-    CALLER, CONTENT_TYPE, METHOD, RECORDS, REQUESTS, RQ_KIND, RQ_LEFT, RQ_SENT, RQ_V, Record, SERVICE, TYPE,
-    VERSION, check_pub_ack, number_of, numbered, payload_hash,
+    CALLER, CONTENT_TYPE, METHOD, RECORDS, REQUESTS, RQ_KIND, RQ_LEFT, RQ_SENT, RQ_V, Record, Rejection,
+    SERVICE, TYPE, VERSION, check_pub_ack, number_of, numbered, payload_hash,
 };
 use crate::path::Echo;
 
@@ -73,15 +73,36 @@ impl Caller {
     pub(super) async fn call(&self, echo: &Echo) -> Result<Echo> {
         let body = echo.encode()?;
         let hash = payload_hash(CONTENT_TYPE, &body);
+        let (n, outcome) = self.publish(body, None).await?;
+        self.decode(n, &hash, &outcome)
+    }
+
+    /// Fails unless the call is refused because its time is over.
+    pub(super) async fn call_without_time(&self, echo: &Echo) -> Result<()> {
+        let (n, outcome) = self.publish(echo.encode()?, Some("0")).await?;
+        self.check_origin(n, &outcome)?;
+        let rejection: Rejection<'_> = rmp_serde::from_slice(&outcome.payload)?;
+        let Rejection { kind, stored, status, reason } = rejection;
+        ensure!((kind, status, reason) == ("outcome", "rejected", "expired"), "{kind} {status} {reason}");
+        self.clock.observe(stored);
+        Ok(())
+    }
+
+    /// Publishes a request and waits for what comes on its inbox.
+    async fn publish(&self, body: Vec<u8>, left: Option<&'static str>) -> Result<(u64, Message)> {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut headers = self.headers(n);
+        if let Some(left) = left {
+            headers.insert(RQ_LEFT.clone(), left);
+        }
         let outcome = self.shared.outcomes.register(n);
         self.outbox.publish(OutboundMessage {
             subject: numbered(&self.request_prefix, n).into(),
             reply: Some(numbered(&self.ack_prefix, n).into()),
             payload: body.into(),
-            headers: Some(self.headers(n)),
+            headers: Some(headers),
         });
-        self.decode(n, &hash, &outcome.await??)
+        Ok((n, outcome.await??))
     }
 
     /// Waits until every call's PubAck has been received; a wrong one has failed its call.
@@ -103,12 +124,17 @@ impl Caller {
     }
 
     /// Believes a message on the inbox only if it is the stored record of exactly this call.
-    fn decode(&self, n: u64, hash: &[u8], message: &Message) -> Result<Echo> {
+    fn check_origin(&self, n: u64, message: &Message) -> Result<()> {
         let headers = message.headers.as_ref().context("a record has headers")?;
         let stream = headers.get(NATS_STREAM).context("a record names its stream")?;
         ensure!(stream.as_str() == RECORDS, "a message of another stream");
         let subject = headers.get_last(NATS_SUBJECT).context("a record names its subject")?;
         ensure!(number_of(subject.as_str(), &self.record_prefix) == Some(n), "the record of another call");
+        Ok(())
+    }
+
+    fn decode(&self, n: u64, hash: &[u8], message: &Message) -> Result<Echo> {
+        self.check_origin(n, message)?;
         let record: Record<'_> = rmp_serde::from_slice(&message.payload)?;
         ensure!(record.kind == "outcome" && record.method == METHOD && record.attempt >= 1, "no outcome");
         ensure!(record.hash == hash, "the outcome of another payload");

@@ -44,6 +44,29 @@ impl Path for ByHand {
     }
 }
 
+/// A caller of whatever worker serves the echo.
+pub(crate) struct Stranger {
+    caller: Caller,
+}
+
+impl Stranger {
+    /// Connects, once there are streams.
+    pub(crate) async fn start(server: &NatsServer) -> Result<Self> {
+        let client = connect(server, "caller").await?;
+        let time = streams::created(&client).await?;
+        Ok(Stranger { caller: Caller::start(client, &time).await? })
+    }
+
+    /// Makes a call that has no time left, and fails unless it is refused for that.
+    pub(crate) async fn is_refused(&self, echo: &Echo) -> Result<()> {
+        self.caller.call_without_time(echo).await
+    }
+
+    pub(crate) async fn check(&self) -> Result<()> {
+        self.caller.check().await
+    }
+}
+
 /// 128 random bits as a token of a subject.
 fn token() -> String {
     let mut bits = [0; 16];

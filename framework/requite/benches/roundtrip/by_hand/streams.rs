@@ -40,6 +40,12 @@ pub(super) async fn create(client: &Client, secret: &str) -> Result<Created> {
     })
 }
 
+/// When the stream of requests was made, by the server's clock, in RFC 3339.
+pub(super) async fn created(client: &Client) -> Result<String> {
+    let info = ask(client, format!("$JS.API.STREAM.INFO.{REQUESTS}"), &json!({})).await?;
+    Ok(info["created"].as_str().context("the server's time")?.to_owned())
+}
+
 fn requests() -> Value {
     json!({
         "name": REQUESTS,

@@ -47,6 +47,15 @@ pub(super) struct Record<'a> {
     pub(super) body: &'a [u8],
 }
 
+/// The stored outcome of a request that never ran.
+#[derive(Debug, Deserialize)]
+pub(super) struct Rejection<'a> {
+    pub(super) kind: &'a str,
+    pub(super) stored: u64,
+    pub(super) status: &'a str,
+    pub(super) reason: &'a str,
+}
+
 /// serde takes a slice of bytes for a sequence of numbers; MessagePack has a type for it.
 fn as_bin<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bytes(bytes)
