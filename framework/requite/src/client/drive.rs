@@ -202,6 +202,9 @@ impl Drive {
 
     pub(super) fn observe(&mut self, observer: Observer) {
         self.watch.observer = Some(observer);
+        if self.request.is_some() && self.machine.is_accepted() {
+            self.watch.accepted();
+        }
     }
 
     /// Takes the observer away.
@@ -222,7 +225,7 @@ impl Drive {
         let mailbox = Arc::clone(&self.mailbox);
         // A call that nobody watches leaves the acknowledgement of its publish unread until it is reminded. Most
         // outcomes come sooner and prove the same, and then the call is woken once instead of twice, without a timer.
-        let watched = until_accepted || self.watch.observer.is_some();
+        let watched = until_accepted || self.watch.is_watched();
         let patient = self.machine.wake_at() >= now + REMINDED_WITHIN;
         if begins && self.request.is_some() && !watched && patient && self.is_reminded() {
             let mail = mailbox.next().await;
@@ -384,7 +387,7 @@ impl Drive {
         }
         let broker = self.client.broker.clone();
         let target = self.target.clone();
-        let watched = self.watch.observer.is_some();
+        let watched = self.watch.is_watched();
         match action {
             Action::Read { after } => Box::pin(async move {
                 tokio::time::sleep(after).await;

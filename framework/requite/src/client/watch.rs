@@ -1,4 +1,5 @@
-//! What the watcher of one call is told: every state once, in its order, whatever gets lost or comes twice.
+//! What the watcher of one call is told: every state once, in its order, whatever gets lost or comes twice. What nobody
+//! watched is told to whoever begins to.
 
 use super::{drive::Observer, events::CallEvent, mailbox::Sign};
 use crate::{
@@ -33,6 +34,10 @@ impl Watch {
         }
     }
 
+    pub(super) fn is_watched(&self) -> bool {
+        self.observer.is_some()
+    }
+
     pub(super) fn sent(&mut self) {
         self.sent += 1;
         let number = self.sent;
@@ -40,7 +45,7 @@ impl Watch {
     }
 
     pub(super) fn accepted(&mut self) {
-        if !self.accepted {
+        if !self.accepted && self.is_watched() {
             self.accepted = true;
             self.tell(&CallEvent::Accepted { sequence: self.sequence });
         }
@@ -51,7 +56,7 @@ impl Watch {
     pub(super) fn started(&mut self, worker: &str, attempt: u32, now: Moment) -> bool {
         self.accepted();
         let (last, _) = self.started;
-        if attempt > last {
+        if attempt > last && self.is_watched() {
             self.started = (attempt, now);
             let worker = worker.to_owned();
             self.tell(&match last {
@@ -63,7 +68,7 @@ impl Watch {
     }
 
     fn progress(&mut self, attempt: u32, number: u64, progress: Progress) {
-        if (attempt, number) > self.progress {
+        if (attempt, number) > self.progress && self.is_watched() {
             self.progress = (attempt, number);
             self.tell(&CallEvent::Progress(progress));
         }
