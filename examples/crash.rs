@@ -45,7 +45,7 @@ async fn main() -> anyhow::Result<()> {
     let mut second = Process::start("worker", &nats)?;
     second.prints("serves").await?;
     let answer = accepted.on_event(move |event| {
-        if let CallEvent::Started { attempt, .. } = event {
+        if let CallEvent::Started { attempt, .. } | CallEvent::Restarted { attempt, .. } = event {
             clock.print(format!("the caller sees attempt {attempt} start"));
         }
     });
