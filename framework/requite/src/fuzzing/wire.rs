@@ -14,6 +14,7 @@ use crate::{
         control::MineQuestion,
         header,
         jetstream::{ConsumerInfo, NamesAnswer, PubAck, ReadAnswer, StreamInfo, decode},
+        progress::StoredProgress,
         record::Record,
         request::{Checked, Envelope},
         signal::Signal,
@@ -57,11 +58,12 @@ fn check_envelope(headers: &Headers) {
     assert_eq!(again, envelope);
 }
 
-/// Records, signals and questions: read where they lie, on a small stack, and written again as the same.
+/// Records, what lies beside them, signals and questions: read where they lie, on a small stack, and written again as the same.
 pub fn record(data: &[u8]) {
     on_a_workers_stack(|| {
         within(data.len(), || Record::decode(data).is_some());
         within(data.len(), || Checkpoint::decode(data).is_some());
+        within(data.len(), || StoredProgress::decode(data).is_some());
         within(data.len(), || Signal::decode(data).is_some());
         within(data.len(), || MineQuestion::decode(data).is_some());
     });
@@ -70,6 +72,9 @@ pub fn record(data: &[u8]) {
         assert_eq!(Record::decode(&bytes).as_ref(), Some(&record));
         let inside = |part: &[u8]| data.as_ptr_range().contains(&part.as_ptr()) || part.is_empty();
         assert!(inside(record.worker.as_bytes()) && record.body.is_none_or(inside), "a copy was made");
+    }
+    if let Some(progress) = StoredProgress::decode(data) {
+        assert_eq!(StoredProgress::decode(&progress.encode()).as_ref(), Some(&progress));
     }
     if let Some(checkpoint) = Checkpoint::decode(data) {
         assert_eq!(Checkpoint::decode(&checkpoint.encode()).as_ref(), Some(&checkpoint));
