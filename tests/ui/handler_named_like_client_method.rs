@@ -14,6 +14,9 @@ impl Billing {
     async fn connect(&self) {}
 
     #[handler]
+    async fn cancel(&self) {}
+
+    #[handler]
     async fn charge(&self) {}
 
     #[handler]

@@ -42,6 +42,7 @@ pub(crate) struct HandlerOptions {
     pub(crate) name: Option<Given<String>>,
     pub(crate) lease: Option<Given<Duration>>,
     pub(crate) max_run: Option<Given<Duration>>,
+    pub(crate) kill_after: Option<Given<Duration>>,
     pub(crate) attempts: Option<Given<u64>>,
     pub(crate) concurrency: Option<Given<u64>>,
     pub(crate) once: Option<Given<bool>>,
@@ -50,8 +51,8 @@ pub(crate) struct HandlerOptions {
 }
 
 impl HandlerOptions {
-    const KNOWN: [&str; 8] =
-        ["name", "lease", "max_run", "attempts", "concurrency", "once", "fenced", "retention"];
+    const KNOWN: [&str; 9] =
+        ["name", "lease", "max_run", "kill_after", "attempts", "concurrency", "once", "fenced", "retention"];
 
     pub(crate) fn parse(attribute: &Attribute, errors: &mut Errors) -> Self {
         let mut options = Self::default();
@@ -60,6 +61,7 @@ impl HandlerOptions {
                 "name" => options.name = argument.text("charge", errors),
                 "lease" => options.lease = argument.duration("30s", errors),
                 "max_run" => options.max_run = argument.duration("2h", errors),
+                "kill_after" => options.kill_after = argument.duration("30s", errors),
                 "attempts" => options.attempts = argument.count(errors),
                 "concurrency" => options.concurrency = argument.count(errors),
                 "once" => options.once = argument.flag(errors),

@@ -46,7 +46,7 @@ fn impl_with_every_option() {
                 /// Charges a card.
                 ///
                 /// Not twice.
-                #[handler(lease = "30s", max_run = "2h", concurrency = 8, once, fenced, retention = "24h")]
+                #[handler(lease = "30s", max_run = "2h", kill_after = "5s", concurrency = 8, once, fenced, retention = "24h")]
                 async fn charge(&self, cx: &Context, order: Order) -> Result<Receipt, ChargeError> {
                     self.bank.charge(cx, order).await
                 }

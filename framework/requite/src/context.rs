@@ -98,6 +98,38 @@ impl Context {
         self.held.stopping() != Stop::No
     }
 
+    /// Resolves when the request is cancelled. The handler may still end in its own way, with a value or an error, within
+    /// its `kill_after`, 30 s by default; after that its future is dropped, and the request has ended as cancelled. It is not
+    /// tried again.
+    ///
+    /// ```
+    /// # use requite::prelude::*;
+    /// # struct Shop;
+    /// # impl Shop { async fn ship(&self, parcel: u32) {} }
+    /// #[service]
+    /// impl Shop {
+    ///     /// How many were shipped.
+    ///     #[handler(kill_after = "10s")]
+    ///     async fn ship_all(&self, cx: &Context, parcels: Vec<u32>) -> usize {
+    ///         for (at, parcel) in parcels.iter().enumerate() {
+    ///             tokio::select! {
+    ///                 () = self.ship(*parcel) => {}
+    ///                 () = cx.cancelled() => return at,
+    ///             }
+    ///         }
+    ///         parcels.len()
+    ///     }
+    /// }
+    /// ```
+    pub async fn cancelled(&self) {
+        self.held.until(|| self.held.cancelled().is_some()).await;
+    }
+
+    /// Whether [`Context::cancelled`] has resolved; for code that blocks.
+    pub fn is_cancelled(&self) -> bool {
+        self.held.cancelled().is_some()
+    }
+
     /// How long until the caller's deadline, by the server's clock; nothing if the request carries none.
     pub fn remaining(&self) -> Option<Duration> {
         self.held.left()

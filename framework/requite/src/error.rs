@@ -177,6 +177,7 @@ pub enum CheckpointError {
 /// | class | did it run? | what to do |
 /// |---|---|---|
 /// | [`Failed`](Self::Failed), [`Aborted`](Self::Aborted) | it ended; the error is stored | a new call, if at all |
+/// | [`Cancelled`](Self::Cancelled) | it says so | a new call, if at all |
 /// | [`Rejected`](Self::Rejected) | certainly not | mend the request |
 /// | [`Unavailable`](Self::Unavailable) | no: it was not accepted | call again |
 /// | [`Unknown`](Self::Unknown) | it may still run | call again with the same key, or attach to the id |
@@ -189,6 +190,9 @@ pub enum CallError<E> {
     /// The request ended without the handler's word.
     #[error(transparent)]
     Aborted(Aborted),
+    /// Somebody cancelled the call.
+    #[error(transparent)]
+    Cancelled(Cancelled),
     /// The request never ran and never will.
     #[error(transparent)]
     Rejected(Rejected),
@@ -205,6 +209,30 @@ impl<E> CallError<E> {
     pub fn may_still_run(&self) -> bool {
         matches!(self, Self::Unknown(_))
     }
+}
+
+/// A call that was cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("cancelled{}", if *may_have_run { "; the handler may have run" } else { " before the handler ran" })]
+#[non_exhaustive]
+pub struct Cancelled {
+    /// Whether the handler may have run, and may have had effects. If not, it never will.
+    pub may_have_run: bool,
+}
+
+/// Why it is not known that a call is cancelled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CancelError {
+    /// It was not stored: the call goes on. Cancel again.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// Whether it was stored is not known. Cancel again: that does no harm.
+    #[error("it is not known whether the call is cancelled: no server has answered")]
+    Unknown,
+    /// The service cannot be a token of a subject.
+    #[error(transparent)]
+    Name(#[from] crate::name::InvalidName),
 }
 
 /// A request that ended without the handler's word. Its effects may have happened.

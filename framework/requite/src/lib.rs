@@ -58,7 +58,7 @@
 //! | serve it | [`Server`], [`RunningServer`], [`Setup`], [`StreamLimits`], [`Stats`] |
 //! | call it | [`Client`], [`ClientBuilder`], [`Call`], [`CallEvent`], [`CallEvents`], [`Accepted`], [`Attach`] |
 //! | say who may do what | [`Permissions`], [`Crossing`], [`Server::prepare`] |
-//! | know what went wrong | [`enum@CallError`] and what it holds; [`ConnectError`], [`SetupError`], [`ServeError`], [`CheckpointError`], [`ProgressError`] |
+//! | know what went wrong | [`enum@CallError`] and what it holds; [`ConnectError`], [`SetupError`], [`ServeError`], [`CancelError`], [`CheckpointError`], [`ProgressError`] |
 //! | test it | the crate `requite-test` |
 //!
 //! What the handler does may happen more than once: after a lost lease or a dead worker it may run again. It is told the
@@ -106,11 +106,11 @@ mod planted;
 mod simulation;
 
 pub use async_nats;
-pub use client::{Accepted, Attach, Call, CallEvent, CallEvents, Client, ClientBuilder};
+pub use client::{Accepted, Attach, Call, CallEvent, CallEvents, CancelAnswer, Client, ClientBuilder};
 pub use context::Context;
 pub use error::{
-    Aborted, CallError, CheckpointError, ConnectError, ProgressError, Rejected, ServeError, SetupError,
-    Unavailable, Unknown, Why,
+    Aborted, CallError, CancelError, Cancelled, CheckpointError, ConnectError, ProgressError, Rejected,
+    ServeError, SetupError, Unavailable, Unknown, Why,
 };
 pub use name::{InvalidName, InvalidRequestId, Name, RequestId};
 pub use permissions::{Crossing, Permissions};
@@ -192,6 +192,7 @@ pub use requite_macros::service;
 /// | `name = "…"` | the function's | as a service's | the method's name on the wire |
 /// | `lease = "30s"` | 30 s | at least 6 s; on several replicas 20 s | how long a worker may be silent before another one gets the request; heartbeats renew it, so a long run needs no long lease |
 /// | `max_run = "2h"` | 15 min | at least 1 s | the longest one attempt may take |
+/// | `kill_after = "10s"` | 30 s | any | how long a handler may go on once its request is cancelled |
 /// | `attempts = 3` | 5 | at least 1 | how many attempts may be used up by retryable errors and dead workers |
 /// | `concurrency = 8` | 16 | 1 to 1,000,000 | how many requests one worker handles at once |
 /// | `retention = "7d"` | 24 h with a key, 2 min without | at least 60 s | how long an outcome is kept |
@@ -253,7 +254,7 @@ pub mod prelude {
 /// What expanded macros name; nothing else may use it.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::client::call::{attach, call};
+    pub use crate::client::call::{attach, call, cancel};
     pub use crate::service::{Method, ReplyType, RequestType, handler, infallible_handler};
 
     /// A service without handlers yet.

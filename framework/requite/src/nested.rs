@@ -13,6 +13,11 @@ pub(crate) fn run<F: Future>(request: Arc<Held>, handler: F) -> impl Future<Outp
     REQUEST.scope(request, handler)
 }
 
+/// The request on whose behalf this task runs.
+pub(crate) fn request() -> Option<Arc<Held>> {
+    REQUEST.try_with(Arc::clone).ok()
+}
+
 /// How long the request has left on whose behalf this task runs; nothing if it runs on nobody's.
 pub(crate) fn left() -> Option<Duration> {
     REQUEST.try_with(|request| request.left()).ok().flatten()

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::{
     name::Name,
     subject::{
-        ANY, ANY_ID, CallerSubjects, ServiceSubjects, acks, answers_of_workers, answers_to_other_accounts,
-        api, inboxes_of,
+        ANY, ANY_ID, CANCEL, CallerSubjects, ServiceSubjects, acks, answers_of_workers,
+        answers_to_other_accounts, api, inboxes_of,
     },
 };
 
@@ -78,9 +78,16 @@ impl Permissions {
             subjects.dead_letters(),
             subjects.signal(ANY, ANY_ID),
             subjects.mine(ANY),
+            subjects.told_to_cancel(ANY),
             answers_of_workers(&inboxes_of("*.*")),
         ];
-        let subscribe = [subjects.mine(ANY), subjects.pings(), subjects.any_workers(ANY)];
+        let subscribe = [
+            subjects.mine(ANY),
+            subjects.told_to_cancel(ANY),
+            subjects.pings(),
+            subjects.any_workers(ANY),
+            subjects.requests(CANCEL),
+        ];
         let publish = publish.into_iter().chain(subjects.record_puts()).chain(acks(&requests));
         Self::new(publish, subscribe, worker.as_str())
     }

@@ -15,6 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     codec::{self, ContentType, Limits},
     context::Context,
+    subject::CANCEL,
 };
 
 /// Options of one method, known at compile time.
@@ -30,6 +31,8 @@ pub struct Method {
     pub lease: Duration,
     /// The longest a handler may run.
     pub max_run: Duration,
+    /// How long a handler may go on after it was told that its request is cancelled.
+    pub kill_after: Duration,
     /// How many attempts may be used up.
     pub attempts: u32,
     /// How many requests one worker handles at once.
@@ -52,12 +55,18 @@ impl Method {
             description: "",
             lease: Duration::from_secs(30),
             max_run: Duration::from_secs(15 * 60),
+            kill_after: Duration::from_secs(30),
             attempts: 5,
             concurrency: 16,
             once: false,
             fenced: false,
             retention: None,
         }
+    }
+
+    /// What asks to cancel requests of a service has a consumer and slots of its own.
+    pub(crate) const fn cancels(service: &'static str) -> Self {
+        Self::new(service, CANCEL)
     }
 
     /// How long an outcome is kept.

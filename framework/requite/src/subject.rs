@@ -14,6 +14,10 @@ pub(crate) struct ServiceSubjects {
 /// The token of the setup message's caller: starts with `-`, so no caller can have it.
 pub(crate) const SETUP: &str = "-setup";
 
+/// In a request's subject in the place of the method: asks to cancel the request of the same caller and id. No method has
+/// such a name.
+pub(crate) const CANCEL: &str = "-cancel";
+
 /// In the place of any one token, and of both of an id.
 pub(crate) const ANY: &str = "*";
 pub(crate) const ANY_ID: &str = "*.*";
@@ -59,6 +63,16 @@ impl ServiceSubjects {
     /// Any method of the service: asks whether the service has a stream at all.
     pub(crate) fn any_request(&self) -> String {
         format!("{}.req.{}.>", self.namespace, self.service)
+    }
+
+    /// Asks to cancel a request.
+    pub(crate) fn cancel(&self, caller: &str, id: &str) -> String {
+        format!("{}.req.{}.{CANCEL}.{caller}.{id}", self.namespace, self.service)
+    }
+
+    /// The request of that caller and id, whatever its method is, and what asks to cancel it.
+    pub(crate) fn request_of_any_method(&self, caller: &str, id: &str) -> String {
+        format!("{}.req.{}.{ANY}.{caller}.{id}", self.namespace, self.service)
     }
 
     /// The message that gives a consumer its first settled sequence.
@@ -169,6 +183,11 @@ impl ServiceSubjects {
         format!("{}.ctl.{}.-w.{worker}.mine", self.namespace, self.service)
     }
 
+    /// A worker is told that a request of its own is to be cancelled.
+    pub(crate) fn told_to_cancel(&self, worker: &str) -> String {
+        format!("{}.ctl.{}.-w.{worker}.cancel", self.namespace, self.service)
+    }
+
     /// A caller asks: does anybody serve this method?
     pub(crate) fn any_worker(&self, caller: &str, method: &str) -> String {
         format!("{}.ctl.{}.{caller}.-any.{method}", self.namespace, self.service)
@@ -205,6 +224,11 @@ pub(crate) struct Origin<'a> {
 }
 
 impl Origin<'_> {
+    /// Whether it is the request that is named `<caller>.<id>`.
+    pub(crate) fn is_of(&self, name: &str) -> bool {
+        name.strip_prefix(self.caller).and_then(|rest| rest.strip_prefix('.')) == Some(self.id)
+    }
+
     /// Whether caller and id are such as a caller makes. A server stores any token, a wildcard too, and a record read
     /// under that would be somebody else's.
     pub(crate) fn is_valid(&self) -> bool {

@@ -2,6 +2,7 @@
 
 mod answers;
 mod attach;
+mod cancel;
 mod connecting;
 mod cut;
 mod events;

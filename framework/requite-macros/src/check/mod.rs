@@ -13,7 +13,7 @@ use syn::visit::Visit;
 use syn::{Lifetime, TraitItem};
 
 /// What the macro adds to every client.
-const CLIENT_METHODS: [&str; 3] = ["connect", "new", "client"];
+const CLIENT_METHODS: [&str; 4] = ["connect", "new", "cancel", "client"];
 
 /// Everything.
 pub(crate) fn service(service: &Service, errors: &mut Errors) {

@@ -25,6 +25,7 @@ pub(super) fn client(service: &Service) -> TokenStream {
 /// The struct and what all clients have.
 pub(crate) fn client_type(service: &Service) -> TokenStream {
     let (client, visibility) = (service.client(), service.client_visibility());
+    let name = service.name();
     let docs = format!(" A client of the service `{}`.", service.name());
     let connect_docs = format!(" Connects to NATS, for calls of the service `{}`.", service.name());
     quote! {
@@ -50,6 +51,18 @@ pub(crate) fn client_type(service: &Service) -> TokenStream {
             #[must_use]
             pub fn new(client: ::requite::Client) -> Self {
                 Self { client }
+            }
+
+            /// Cancels a call by its id; see `Accepted::cancel`.
+            ///
+            /// # Errors
+            ///
+            /// When it could not be stored that the call is cancelled.
+            pub async fn cancel(
+                &self,
+                id: &::requite::RequestId,
+            ) -> ::core::result::Result<::requite::CancelAnswer, ::requite::CancelError> {
+                ::requite::__private::cancel(&self.client, #name, id).await
             }
 
             /// The connection.
@@ -91,6 +104,10 @@ fn given_fields(handler: &Handler) -> Vec<TokenStream> {
     if let Some(max_run) = &options.max_run {
         let max_run = duration(max_run.value);
         fields.push(quote!(max_run: #max_run));
+    }
+    if let Some(kill_after) = &options.kill_after {
+        let kill_after = duration(kill_after.value);
+        fields.push(quote!(kill_after: #kill_after));
     }
     if let Some(attempts) = &options.attempts {
         let attempts = Literal::u64_unsuffixed(attempts.value);

@@ -100,6 +100,17 @@ impl UserAccountsClient {
     pub fn new(client: ::requite::Client) -> Self {
         Self { client }
     }
+    /// Cancels a call by its id; see `Accepted::cancel`.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be stored that the call is cancelled.
+    pub async fn cancel(
+        &self,
+        id: &::requite::RequestId,
+    ) -> ::core::result::Result<::requite::CancelAnswer, ::requite::CancelError> {
+        ::requite::__private::cancel(&self.client, "user-accounts", id).await
+    }
     /// The connection.
     #[must_use]
     pub fn client(&self) -> &::requite::Client {

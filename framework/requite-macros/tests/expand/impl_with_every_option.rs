@@ -94,6 +94,17 @@ impl BillingClient {
     pub fn new(client: ::requite::Client) -> Self {
         Self { client }
     }
+    /// Cancels a call by its id; see `Accepted::cancel`.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be stored that the call is cancelled.
+    pub async fn cancel(
+        &self,
+        id: &::requite::RequestId,
+    ) -> ::core::result::Result<::requite::CancelAnswer, ::requite::CancelError> {
+        ::requite::__private::cancel(&self.client, "billing", id).await
+    }
     /// The connection.
     #[must_use]
     pub fn client(&self) -> &::requite::Client {
@@ -106,6 +117,7 @@ impl BillingClient {
         description: "Charges a card.\n\nNot twice.",
         lease: ::core::time::Duration::from_millis(30000),
         max_run: ::core::time::Duration::from_millis(7200000),
+        kill_after: ::core::time::Duration::from_millis(5000),
         concurrency: 8,
         once: true,
         fenced: true,

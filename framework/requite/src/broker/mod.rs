@@ -19,7 +19,7 @@ pub(crate) mod simulated;
 pub(crate) use any::AnyBroker;
 pub(crate) use jetstream::Subject;
 pub(crate) use jetstream::headers::Headers;
-pub(crate) use jetstream::readable::what_cannot_be_read;
+pub(crate) use jetstream::readable::{headers_of, what_cannot_be_read};
 
 /// A message on its way to the broker.
 #[derive(Clone, Debug)]

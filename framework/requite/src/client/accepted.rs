@@ -12,12 +12,14 @@ use std::{
 use tokio::task::JoinHandle;
 
 use super::{
+    CancelAnswer,
     call::finish,
+    cancel::Cancel,
     drive::{Drive, Observer},
     events::{self, CallEvent, CallEvents},
 };
 use crate::{
-    error::{CallError, Unknown, Why},
+    error::{CallError, CancelError, Unknown, Why},
     name::RequestId,
     protocol::caller::Verdict,
     service::{HandlerError, ReplyType},
@@ -25,9 +27,10 @@ use crate::{
 };
 
 /// A call that is stored, or was attached to. Await it for the answer.
-#[must_use = "await it for the answer; dropping it stops to wait and does not cancel"]
+#[must_use = "await it for the answer; dropping it stops to wait"]
 pub struct Accepted<T, E> {
     id: RequestId,
+    cancel: Cancel,
     course: Course<T, E>,
 }
 
@@ -77,12 +80,41 @@ impl Drop for Telling {
 
 impl<T: ReplyType, E: HandlerError> Accepted<T, E> {
     pub(super) fn new(drive: Box<Drive>, finished: Option<Verdict>) -> Self {
-        Self { id: drive.target.id.clone(), course: Course::Here { drive, finished, answer: PhantomData } }
+        let (id, cancel) = (drive.target.id.clone(), drive.cancel());
+        Self { id, cancel, course: Course::Here { drive, finished, answer: PhantomData } }
     }
 
     /// The id, to attach to this call from elsewhere.
     pub fn id(&self) -> &RequestId {
         &self.id
+    }
+
+    /// Cancels the call, and says what came of that; the call is still there to be awaited. Asking again does no harm.
+    ///
+    /// That it is cancelled is stored, so it counts also if all workers are busy or none runs: then the answer is
+    /// [`Signalled`](CancelAnswer::Signalled), and the call ends once a worker gets to it. What a handler has done already
+    /// is not undone.
+    ///
+    /// ```no_run
+    /// # use requite::{CallError, CancelAnswer, prelude::*};
+    /// # struct Shop;
+    /// # #[service] impl Shop { #[handler] async fn ship(&self, parcels: u32) -> u32 { parcels } }
+    /// # async fn run(shop: ShopClient) -> Result<(), Box<dyn std::error::Error>> {
+    /// let call = shop.ship(12).start().await?;
+    /// call.cancel().await?;
+    /// match call.await {
+    ///     Ok(shipped) => println!("too late: shipped {shipped}"),
+    ///     Err(CallError::Cancelled(cancelled)) => println!("{cancelled}"),
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If it could not be stored that the call is cancelled.
+    pub async fn cancel(&self) -> Result<CancelAnswer, CancelError> {
+        self.cancel.run().await
     }
 
     /// Watches the rest of the call's life. The function is called in between, so it must not block.
@@ -158,7 +190,7 @@ impl<T: ReplyType, E: HandlerError> IntoFuture for Accepted<T, E> {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { id, course } = self;
+        let Self { id, course, .. } = self;
         Box::pin(async move {
             match course {
                 Course::Here { mut drive, finished, .. } => finish(&mut drive, finished).await,

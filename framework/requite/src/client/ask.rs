@@ -19,10 +19,15 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
 
 /// Which streams take the request.
 pub(super) async fn ask_streams(broker: &AnyBroker, target: &Target) -> Streams {
-    let for_method = api::stream_names(broker, &target.route.request(&target.id)).await;
-    match for_method {
+    let any = target.route.subjects.any_request();
+    streams_of(broker, &target.route.request(&target.id), &any).await
+}
+
+/// Which streams take `subject`, and if none, whether there is one for the service at all.
+pub(super) async fn streams_of(broker: &AnyBroker, subject: &str, any: &str) -> Streams {
+    match api::stream_names(broker, subject).await {
         Ok(names) if !names.is_empty() => Streams::Match,
-        Ok(_) => match api::stream_names(broker, &target.route.subjects.any_request()).await {
+        Ok(_) => match api::stream_names(broker, any).await {
             Ok(names) if names.is_empty() => Streams::NoService,
             Ok(_) => Streams::NoMethod,
             Err(_) => Streams::Unknown,

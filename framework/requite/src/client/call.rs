@@ -5,14 +5,14 @@ use std::{fmt, future::IntoFuture, marker::PhantomData, pin::Pin, time::Duration
 use bytes::Bytes;
 
 use super::{
-    Accepted, Client, Inner,
+    Accepted, CancelAnswer, Client, Inner,
     drive::{Drive, Observer, Outcome, Rest, Target},
     events::CallEvent,
 };
 use crate::{
     broker::Broker,
     codec::{self, Limits as DecodeLimits},
-    error::{Aborted, CallError, Rejected, Unavailable, Unknown, Why},
+    error::{Aborted, CallError, CancelError, Cancelled, Rejected, Unavailable, Unknown, Why},
     name::{Name, RequestId, encode_key},
     nested,
     protocol::{
@@ -40,14 +40,16 @@ struct Options {
     deadline: Option<Duration>,
     require_worker: bool,
     detached: bool,
+    cancel_on_drop: bool,
+    cascade: bool,
     trace_parent: Option<String>,
     observer: Option<Observer>,
 }
 
 /// A call that is about to be made. Await it for the answer, or [`start`](Self::start) it to know when it is accepted.
 ///
-/// Nothing is sent before. Dropping the future stops to wait; it does not cancel: what was accepted runs to its end, and
-/// a call with the same [`key`](Self::key) attaches to it.
+/// Nothing is sent before. Dropping the future stops to wait; unless [asked to](Self::cancel_on_drop), it does not cancel:
+/// what was accepted runs to its end, and a call with the same [`key`](Self::key) attaches to it.
 ///
 /// ```no_run
 /// # use std::time::Duration;
@@ -133,6 +135,55 @@ impl<T: ReplyType, E: HandlerError> Call<T, E> {
         self
     }
 
+    /// Cancels the call if its future, or what [`start`](Self::start) returns, is dropped before the end: where nobody
+    /// waits, nobody works. It is told to the servers in the background, so a process that ends at once may not get that
+    /// far; [`Accepted::cancel`] waits for it.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use requite::prelude::*;
+    /// # struct Search;
+    /// # #[service] impl Search { #[handler] async fn find(&self, text: String) -> Vec<String> { vec![text] } }
+    /// # async fn run(search: SearchClient) {
+    /// let find = search.find("needle".into()).cancel_on_drop();
+    /// let found = tokio::time::timeout(Duration::from_secs(2), find).await;     // after 2 s, the search is given up
+    /// # }
+    /// ```
+    pub fn cancel_on_drop(mut self) -> Self {
+        self.options.cancel_on_drop = true;
+        self
+    }
+
+    /// Cancels a call that a handler makes if the handler's own request is cancelled, or if the handler is dropped before
+    /// the call's end. Elsewhere it is the same as [`cancel_on_drop`](Self::cancel_on_drop).
+    ///
+    /// ```
+    /// # use requite::prelude::*;
+    /// # struct Renderer;
+    /// # #[service]
+    /// # impl Renderer {
+    /// #     #[handler]
+    /// #     async fn render(&self, page: u32) -> Vec<u8> { Vec::new() }
+    /// # }
+    /// struct Printer(RendererClient);
+    ///
+    /// #[service]
+    /// impl Printer {
+    ///     #[handler]
+    ///     async fn print(&self, pages: u32) -> usize {
+    ///         let mut bytes = 0;
+    ///         for page in 0..pages {
+    ///             bytes += self.0.render(page).cascade().await.map_or(0, |it| it.len());
+    ///         }
+    ///         bytes
+    ///     }
+    /// }
+    /// ```
+    pub fn cascade(mut self) -> Self {
+        self.options.cascade = true;
+        self
+    }
+
     /// Asks before publishing whether any worker serves the method, and fails with `Unavailable(NoWorker)` if not.
     pub fn require_worker(mut self) -> Self {
         self.options.require_worker = true;
@@ -199,7 +250,16 @@ impl<T: ReplyType, E: HandlerError> Call<T, E> {
             trace_parent: options.trace_parent,
         };
         let machine = Caller::new(limits, hash, resend);
-        Ok(Drive::new(inner, target, Some((envelope, body)), limits.deadline, machine, options.observer))
+        let request = Some((envelope, body));
+        let mut drive = Drive::new(inner, target, request, limits.deadline, machine, options.observer);
+        drive.cancel_on_drop = options.cancel_on_drop || options.cascade;
+        if let Some(request) = options.cascade.then(nested::request).flatten() {
+            if request.cancelled().is_some() && !keyed {
+                return Err(CallError::Cancelled(Cancelled { may_have_run: false }));
+            }
+            drive.cancel_with(request);
+        }
+        Ok(drive)
     }
 }
 
@@ -289,6 +349,21 @@ impl<T: ReplyType, E: HandlerError> Attach<T, E> {
         Ok(Accepted::new(Box::new(drive), None))
     }
 
+    /// Cancels the call; see [`Accepted::cancel`].
+    ///
+    /// # Errors
+    ///
+    /// If it could not be stored that the call is cancelled.
+    pub async fn cancel(self) -> Result<CancelAnswer, CancelError> {
+        let service: Name = self.method.service.parse()?;
+        let id = match (self.key, self.id) {
+            (Some(key), _) => self.client.inner.keyed_id(&service, &self.method.name.parse()?, &key),
+            (None, Some(id)) => id,
+            (None, None) => return Ok(CancelAnswer::AlreadyDone),
+        };
+        self.client.cancel(service.as_str(), &id).await
+    }
+
     fn prepare(self) -> Result<Drive, CallError<E>> {
         let inner = self.client.inner;
         let target = target(&inner, &self.method, |service, name| match (&self.key, self.id) {
@@ -338,6 +413,12 @@ impl<T, E> fmt::Debug for Attach<T, E> {
 pub fn call<I: RequestType, T, E>(client: &Client, method: Method, request: &I) -> Call<T, E> {
     let body = codec::encode(client.inner.config.content_type, request).map_err(|error| error.to_string());
     Call { client: client.clone(), method, body, options: Options::default(), answer: PhantomData }
+}
+
+/// Cancels a call by its id.
+#[doc(hidden)]
+pub async fn cancel(client: &Client, service: &str, id: &RequestId) -> Result<CancelAnswer, CancelError> {
+    client.cancel(service, id).await
 }
 
 /// A call of a method that was made before, by its key.
@@ -417,6 +498,9 @@ fn answer<T: ReplyType, E: HandlerError>(outcome: &Outcome) -> Result<T, CallErr
             Ok(error) => CallError::Failed(error),
             Err(_) => aborted(outcome.reason.unwrap_or(Reason::Other), text()),
         }),
+        (Some(Status::Cancelled), _) => {
+            Err(CallError::Cancelled(Cancelled { may_have_run: outcome.attempt > 0 }))
+        }
         (Some(Status::Rejected), _) => Err(CallError::Rejected(match outcome.reason {
             Some(Reason::Expired) => Rejected::Expired,
             Some(Reason::Undecodable) => Rejected::Undecodable { text: text() },

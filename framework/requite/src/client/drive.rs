@@ -8,7 +8,9 @@ use tokio::{runtime, task::AbortHandle};
 
 use super::{
     Inner,
+    answers::{Done, answered, read},
     ask::{any_worker, ask_streams, ask_workers},
+    cancel::Cancel,
     events::CallEvent,
     listen,
     mailbox::{Address, Mail, Mailbox, REMINDED_WITHIN},
@@ -16,16 +18,15 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    broker::{
-        AnyBroker, Broker, Message, Outgoing, SendError,
-        api::{self, StoreAnswer},
-    },
+    broker::{Broker, Message, Outgoing, SendError, api},
     codec::ContentType,
     name::RequestId,
     protocol::{
-        caller::{Action, Answer, Caller, Event, Seen, Verdict},
+        caller::{Action, Caller, Event, Seen, Verdict},
         time::Moment,
     },
+    server::held::Held,
+    turns,
     wire::{
         VERSION, header,
         record::{Kind, Reason, Record, Status},
@@ -35,10 +36,7 @@ use crate::{
 };
 
 /// How long one publish may go unanswered before it is made again under the same id.
-const PUBLISH_WITHIN: Duration = Duration::from_secs(4);
-
-/// How long a read of stored progress may hold up the record that was read before it.
-const PROGRESS_WITHIN: Duration = Duration::from_millis(300);
+pub(super) const PUBLISH_WITHIN: Duration = Duration::from_secs(4);
 
 /// Where a call goes and what it is called.
 #[derive(Clone, Debug)]
@@ -59,25 +57,6 @@ pub(super) struct Outcome {
     pub(super) body: Option<Bytes>,
 }
 
-/// What came of something that was asked for.
-struct Done {
-    event: Event,
-    /// The record that was read.
-    record: Option<Bytes>,
-    /// The progress that was read with it.
-    progress: Option<Bytes>,
-    /// The request's number in its stream, as the answer to its publish has it.
-    sequence: Option<u64>,
-    /// What the server said.
-    text: Option<String>,
-}
-
-impl From<Event> for Done {
-    fn from(event: Event) -> Self {
-        Self { event, record: None, progress: None, sequence: None, text: None }
-    }
-}
-
 type Operation = Pin<Box<dyn Future<Output = Done> + Send>>;
 pub(super) type Observer = Box<dyn FnMut(&CallEvent) + Send>;
 
@@ -93,8 +72,11 @@ pub(super) struct Drive {
     mailbox: Arc<Mailbox>,
     /// The runtime on which a reminder is written for this call.
     reminded_on: Option<runtime::Id>,
-    /// Subscriptions of a keyed call.
+    /// Subscriptions of a keyed call, and who passes on that the request on whose behalf it is made is cancelled.
     listeners: Vec<AbortHandle>,
+    /// Whether to cancel what is dropped before its end.
+    pub(super) cancel_on_drop: bool,
+    finished: bool,
     operation: Option<Operation>,
     begun: bool,
     /// Whether the acceptance is what is waited for.
@@ -110,6 +92,10 @@ impl Drop for Drive {
         self.client.pending.remove(&self.address, &self.mailbox);
         for listener in &self.listeners {
             listener.abort();
+        }
+        if self.cancel_on_drop && self.begun && !self.finished {
+            let cancel = self.cancel();
+            self.client.runtime.spawn(async move { give_up(&cancel).await });
         }
     }
 }
@@ -143,6 +129,8 @@ impl Drive {
             mailbox,
             reminded_on,
             listeners: Vec::new(),
+            cancel_on_drop: false,
+            finished: false,
             operation: None,
             begun: false,
             until_accepted: false,
@@ -158,7 +146,7 @@ impl Drive {
         if let Address::Own(_) = self.address {
             return client.hear_own().await;
         }
-        self.listeners = listen::start_keyed(
+        let listeners = listen::start_keyed(
             &client.broker,
             &client.subjects,
             &target.route.subjects,
@@ -167,7 +155,23 @@ impl Drive {
             &client.pending,
         )
         .await?;
+        self.listeners.extend(listeners);
         Ok(())
+    }
+
+    pub(super) fn cancel(&self) -> Cancel {
+        let Target { route, id } = &self.target;
+        Cancel { client: Arc::clone(&self.client), subjects: route.subjects.clone(), id: id.clone() }
+    }
+
+    /// Cancels the call when `request` is cancelled, for as long as it lasts.
+    pub(super) fn cancel_with(&mut self, request: Arc<Held>) {
+        let cancel = self.cancel();
+        let passes_on = turns::spawn(async move {
+            request.until(|| request.cancelled().is_some()).await;
+            give_up(&cancel).await;
+        });
+        self.listeners.push(passes_on.abort_handle());
     }
 
     /// Whether everything that concerns the call is heard already.
@@ -285,7 +289,10 @@ impl Drive {
     /// Does what the machine asks for; where there is nothing left to wait for, says so.
     fn take_up(&mut self, action: Action, now: Moment) -> Option<Rest> {
         match action {
-            Action::Finish(verdict) => return Some(Rest::Finished(verdict)),
+            Action::Finish(verdict) => {
+                self.finished = true;
+                return Some(Rest::Finished(verdict));
+            }
             Action::Wait => {}
             other => self.operation = Some(self.operation(other, now)),
         }
@@ -432,48 +439,9 @@ impl Drive {
     }
 }
 
-fn answered(answer: StoreAnswer) -> Done {
-    let sequence = if let StoreAnswer::Stored(sequence) = answer { Some(sequence) } else { None };
-    let (answer, text) = coarse(answer);
-    Done { text, sequence, ..Event::Answer(answer).into() }
-}
-
-/// The answer to a publish as the state machine needs it, with what the server said.
-fn coarse(answer: StoreAnswer) -> (Answer, Option<String>) {
-    match answer {
-        StoreAnswer::Stored(_) => (Answer::Stored, None),
-        StoreAnswer::Duplicate => (Answer::Duplicate, None),
-        StoreAnswer::Exists => (Answer::Exists, None),
-        StoreAnswer::InDoubt | StoreAnswer::WrongLast => (Answer::InDoubt, None),
-        StoreAnswer::NoResponders => (Answer::NoResponders, None),
-        StoreAnswer::Full(text) => (Answer::Full, Some(text)),
-        StoreAnswer::TooLarge(text) => (Answer::TooLarge, Some(text)),
-        StoreAnswer::Refused(error) => (Answer::Refused, Some(error.to_string())),
-        StoreAnswer::Closed => (Answer::Closed, None),
-    }
-}
-
-/// Of the two the record matters: whoever may not read this, or gets no answer soon, goes on without.
-async fn read_progress(broker: &AnyBroker, Target { route, id }: &Target) -> Option<Bytes> {
-    let subject = route.progress(id);
-    let reading = api::read_any(broker, &route.record_stream, &subject);
-    tokio::time::timeout(PROGRESS_WITHIN, reading).await.ok()?.ok()?
-}
-
-/// Reads the record and, for who watches, how far its handler is.
-async fn read(broker: &AnyBroker, target: &Target, watched: bool) -> Done {
-    let Target { route, id } = target;
-    match api::read_any(broker, &route.record_stream, &route.record(id)).await {
-        Ok(Some(record)) => {
-            let runs = Record::decode(&record).is_some_and(|record| record.kind == Kind::Claim);
-            let progress = if watched && runs { Box::pin(read_progress(broker, target)).await } else { None };
-            Done { record: Some(record), progress, ..Event::Read(Err(())).into() }
-        }
-        Ok(None) => Event::Read(Ok(None)).into(),
-        Err(api::ApiFailure::Send(SendError::Closed)) => Event::Closed.into(),
-        Err(failure) => {
-            tracing::debug!(id = %target.id, %failure, "the record could not be read");
-            Event::Read(Err(())).into()
-        }
+/// Cancels where nobody waits for the answer.
+async fn give_up(cancel: &Cancel) {
+    if let Err(error) = cancel.store().await {
+        tracing::warn!(id = %cancel.id, %error, "a call that nobody waits for could not be cancelled");
     }
 }

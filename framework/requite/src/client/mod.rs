@@ -6,8 +6,10 @@ use std::sync::{
 };
 
 mod accepted;
+mod answers;
 mod ask;
 pub(crate) mod call;
+mod cancel;
 mod config;
 mod drive;
 mod events;
@@ -18,15 +20,16 @@ mod watch;
 
 pub use accepted::Accepted;
 pub use call::{Attach, Call};
+pub use cancel::CancelAnswer;
 pub use config::ClientBuilder;
 pub(crate) use config::Config;
 pub use events::{CallEvent, CallEvents};
 
 use crate::{
     broker::{AnyBroker, SendError, jetstream},
-    error::ConnectError,
+    error::{CancelError, ConnectError},
     name::{Instance, Name, RequestId},
-    subject::CallerSubjects,
+    subject::{CallerSubjects, ServiceSubjects},
 };
 use mailbox::Pending;
 use route::Routes;
@@ -127,6 +130,12 @@ impl Client {
 
     pub(crate) fn config(&self) -> &Arc<Config> {
         &self.inner.config
+    }
+
+    /// Cancels a call of this caller by its id, whatever its method is.
+    pub(crate) async fn cancel(&self, service: &str, id: &RequestId) -> Result<CancelAnswer, CancelError> {
+        let subjects = ServiceSubjects::new(&self.inner.config.namespace, &service.parse()?);
+        cancel::Cancel { client: Arc::clone(&self.inner), subjects, id: id.clone() }.run().await
     }
 
     /// The name under which this client calls; ids belong to it.

@@ -37,6 +37,7 @@ pub fn attempt(data: &[u8]) {
         stored: None,
         started: false,
         undecodable: false,
+        killed: false,
         begun_elsewhere: false,
         outcome_seen: false,
         released: false,
@@ -62,6 +63,8 @@ pub fn attempt(data: &[u8]) {
             Event::Beat,
             Event::Reconnected,
             Event::Checkpoint,
+            Event::CancelHeard,
+            Event::Cancel,
             Event::Due,
             Event::Found(Ok(true)),
             Event::Drain,
@@ -116,6 +119,7 @@ struct Play {
     stored: Option<Seen>,
     started: bool,
     undecodable: bool,
+    killed: bool,
     /// The last record of somebody else said that a handler may have begun.
     begun_elsewhere: bool,
     /// The last answer showed an outcome.
@@ -131,7 +135,9 @@ struct Play {
 impl Play {
     /// Something that nobody asked for.
     fn happening(&mut self, choices: &mut Choices<'_>) -> Option<Event> {
-        Some(match choices.byte() % 8 {
+        Some(match choices.byte() % 10 {
+            8 => Event::CancelHeard,
+            9 => Event::Cancel,
             0 | 1 => Event::Beat,
             2 => Event::Reconnected,
             3 => Event::LetGo,
@@ -144,6 +150,7 @@ impl Play {
             _ if self.attempt.is_running() => {
                 let ending = ending(choices);
                 self.undecodable |= ending == Ending::Undecodable;
+                self.killed |= ending == Ending::Killed;
                 Event::Ended(ending)
             }
             _ => return None,
@@ -232,7 +239,12 @@ impl Play {
     fn newer(&mut self, own: Option<Write>, choices: &mut Choices<'_>) -> Seen {
         let kind = own.map_or_else(|| kind(choices.byte()), |write| kind_of(write.what));
         let number = choices.byte();
-        let attempt = own.map_or(u32::from(number % 4), |_| self.attempt.number());
+        let attempt = match (own, kind) {
+            (Some(_), _) => self.attempt.number(),
+            // Where nobody had claimed, and so nobody had begun under a claim.
+            (None, Kind::CancelRequested) => 0,
+            (None, _) => u32::from(number % 4),
+        };
         if own.is_none() {
             self.begun_elsewhere = kind == Kind::Claim || attempt > 0;
         }
@@ -247,6 +259,11 @@ impl Play {
             worker: String::new(),
             lease: choices.span(),
             wait: None,
+            cancelled: match own {
+                None => kind == Kind::CancelRequested || choices.byte().is_multiple_of(4),
+                // What it writes says so once it knows.
+                Some(_) => self.attempt.is_cancelled(),
+            },
         }
     }
 
@@ -256,6 +273,8 @@ impl Play {
             Event::Beat
                 | Event::Reconnected
                 | Event::Checkpoint
+                | Event::CancelHeard
+                | Event::Cancel
                 | Event::Drain
                 | Event::LetGo
                 | Event::Lost
@@ -282,6 +301,7 @@ impl Play {
             Action::Start => {
                 assert!(!self.started, "started twice");
                 assert!(!self.draining, "started by a worker that stops");
+                assert!(!self.attempt.is_cancelled(), "started although it is cancelled");
                 assert!(self.now < self.delivery.expires, "started after the deadline");
                 assert!(self.attempt.spent() <= self.terms.attempts, "more attempts than allowed");
                 assert!(!(self.terms.once && self.begun_elsewhere), "started what may have begun");
@@ -295,6 +315,15 @@ impl Play {
                 match write.what {
                     What::Outcome(Outcome::Rejected(_)) => {
                         assert!(!self.started || self.undecodable, "`Rejected` for what ran");
+                    }
+                    What::Released { .. } => {
+                        assert!(!self.attempt.is_cancelled(), "handed on although it is cancelled");
+                    }
+                    What::Outcome(Outcome::Cancelled) => {
+                        let told = self.attempt.is_cancelled() || self.killed;
+                        assert!(told, "cancelled, and nobody asked for it");
+                        let ran = self.started || self.begun_elsewhere;
+                        assert!(!ran || self.attempt.number() > 0, "`never ran` of what may have");
                     }
                     What::Checkpoint => {
                         let claim = self.attempt.fence();
@@ -345,7 +374,8 @@ fn kind(choice: u8) -> Kind {
 }
 
 fn ending(choices: &mut Choices<'_>) -> Ending {
-    match choices.byte() % 8 {
+    match choices.byte() % 9 {
+        8 => Ending::Killed,
         0 => Ending::Panicked,
         1 => Ending::TimedOut,
         2 => Ending::Undecodable,

@@ -400,5 +400,6 @@ fn seen(record: Record) -> Seen {
         worker: String::new(),
         lease: LEASE,
         wait: Some(Duration::from_secs(u64::from(waits))),
+        cancelled: false,
     }
 }

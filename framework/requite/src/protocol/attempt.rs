@@ -78,6 +78,10 @@ pub(crate) struct Attempt {
     resumable: Option<bool>,
     /// The worker stops.
     draining: bool,
+    /// A message that asks to cancel came by.
+    cancel_heard: bool,
+    /// The request is cancelled: no attempt begins any more, and the handler is told.
+    cancelled: bool,
     /// The outcome to store once the dead letter is.
     buried: Option<(Reason, Outcome)>,
 }
@@ -105,6 +109,8 @@ impl Attempt {
             checkpoint: false,
             resumable: None,
             draining: false,
+            cancel_heard: false,
+            cancelled: false,
             buried: None,
         }
     }
@@ -145,13 +151,26 @@ impl Attempt {
         matches!(self.state, State::Claiming | State::Finding | State::Running | State::Settling)
     }
 
+    /// Whether the handler is to be told that its request is cancelled.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled
+    }
+
+    /// Whether somebody may have asked to cancel of which no record says anything yet. What was stored after this worker
+    /// bound, it would have heard.
+    pub(crate) fn may_be_cancelled(&self) -> bool {
+        let begun = matches!(self.state, State::Running | State::Settling | State::Over);
+        !begun && (self.cancel_heard || self.delivery.count > 1 || !self.delivery.above_bound)
+    }
+
     /// Whether nothing can have been done for this request before, so that no claim is needed.
     pub(crate) fn is_first(&self) -> bool {
         let Delivery { count, resend, fresh, above_bound, .. } = self.delivery;
         let Terms { once, fenced, always_claim, .. } = self.terms;
         #[cfg(test)]
         let count = if is_planted(Bug::NoClaimOnRedelivery) { 1 } else { count };
-        count == 1 && fresh && above_bound && !(resend || once || fenced || always_claim)
+        let claims = resend || once || fenced || always_claim || self.cancel_heard;
+        count == 1 && fresh && above_bound && !claims
     }
 
     /// Takes in what happened and says what to do.
@@ -174,6 +193,11 @@ impl Attempt {
             Event::Beat => self.claim_if_running(!self.claimed && self.in_flight.is_none()),
             Event::Reconnected => self.claim_if_running(true),
             Event::Checkpoint => self.checkpoint(),
+            Event::CancelHeard => {
+                self.cancel_heard = true;
+                self.claim_if_running(!self.claimed && self.in_flight.is_none())
+            }
+            Event::Cancel => self.told_to_cancel(),
             Event::Buried(stored) => self.buried(stored),
             Event::Lost => self.finish(Action::Forget),
         }
@@ -198,12 +222,17 @@ impl Attempt {
                 | State::Over,
                 _,
             ) => Action::None,
-            (_, None) => self.nothing_there(now),
+            (_, None) => self.nobody_there(0, now),
             (_, Some(seen)) => self.somebody_there(seen, now),
         }
     }
 
     fn write(&mut self, what: What) -> Action {
+        let what = match what {
+            // Nobody is to go on with it.
+            What::Released { .. } if self.cancelled => What::Outcome(Outcome::Cancelled),
+            what => what,
+        };
         self.writes += 1;
         let write = Write { what, expected: self.sequence, number: self.writes };
         self.in_flight = Some(write);
@@ -318,8 +347,9 @@ impl Attempt {
                 self.stored(write, seen.sequence, now)
             }
             _ if own || seen.sequence == write.expected => self.repeat(write, seen.sequence),
-            // Not an attempt, only a mark that a later version acts on: the result counts.
-            Kind::CancelRequested if !matches!(self.state, State::Claiming) => {
+            // Not an attempt, only a mark. What has begun counts, and its handler is told.
+            Kind::CancelRequested if !matches!(self.state, State::Claiming) || self.ended.is_some() => {
+                self.cancelled = true;
                 self.repeat(write, seen.sequence)
             }
             // Before the start somebody else's claim is as good as one that was found at first.
@@ -342,6 +372,15 @@ impl Attempt {
             Some(ending) => self.settle(ending),
             None => self.write(write.what),
         }
+    }
+
+    /// Only what is this attempt's own is its to cancel; once the record says so, every other will find it there.
+    fn told_to_cancel(&mut self) -> Action {
+        if self.cancelled || !self.is_mine() {
+            return Action::None;
+        }
+        self.cancelled = true;
+        self.claim_if_running(true)
     }
 
     fn claim_if_running(&mut self, wanted: bool) -> Action {

@@ -61,7 +61,9 @@ pub(crate) struct Held {
     /// Most handlers make none.
     pub(super) reports: OnceLock<Box<Reports>>,
     stop: AtomicU8,
-    /// Wakes whoever waits for [`Self::stop`] or for a first heartbeat.
+    /// When the handler was told that its request is cancelled, 0 before.
+    cancelled: AtomicU64,
+    /// Wakes whoever waits for [`Self::stop`], for the cancellation or for a first heartbeat.
     changed: Notify,
     /// Set once the keeper's first heartbeat is confirmed.
     proven: AtomicBool,
@@ -106,6 +108,7 @@ impl Held {
             checkpoints: Mutex::new(None),
             reports: OnceLock::new(),
             stop: AtomicU8::new(Stop::No as u8),
+            cancelled: AtomicU64::new(0),
             changed: Notify::new(),
             proven: AtomicBool::new(false),
             released: AtomicBool::new(false),
@@ -143,10 +146,14 @@ impl Held {
             count(&self.method.service.counters.lost_leases);
         }
         let action = machine.step(event, now);
-        let over = machine.is_over();
+        let (over, cancelled) = (machine.is_over(), machine.is_cancelled());
         drop(machine);
         if over {
             self.release();
+        }
+        if cancelled && self.cancelled().is_none() {
+            self.cancelled.store(now.0.max(1), Ordering::Release);
+            self.tell();
         }
         if action == Action::HandOver {
             self.stop(Stop::HandOver);
@@ -228,6 +235,12 @@ impl Held {
     /// Resolves when the handler must stop.
     pub(crate) async fn stopped(&self) {
         self.until(|| self.stopping() != Stop::No).await;
+    }
+
+    /// When the handler was told that its request is cancelled.
+    pub(crate) fn cancelled(&self) -> Option<Moment> {
+        let cancelled = self.cancelled.load(Ordering::Acquire);
+        (cancelled != 0).then_some(Moment(cancelled))
     }
 
     /// Reads or changes the checkpoints.

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{barrier::Barrier, stats::Counters};
+use super::{barrier::Barrier, cancels::Cancels, stats::Counters};
 use crate::{
     broker::{AnyBroker, Headers},
     name::Instance,
@@ -42,13 +42,15 @@ pub(crate) struct ServiceRuntime {
     pub(crate) full: AtomicBool,
     pub(crate) worker: Instance,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) cancels: Cancels,
 }
 
 /// One method of a running worker.
 pub(crate) struct MethodRuntime {
     pub(crate) service: Arc<ServiceRuntime>,
     pub(crate) options: Method,
-    pub(crate) handler: HandlerFn,
+    /// Nothing where no requests come, but what asks to cancel them.
+    handler: Option<HandlerFn>,
     pub(crate) times: LeaseTimes,
     pub(crate) barrier: Barrier,
     pub(crate) slots: Slots,
@@ -77,7 +79,7 @@ impl MethodRuntime {
     pub(crate) fn new(
         service: Arc<ServiceRuntime>,
         options: Method,
-        handler: HandlerFn,
+        handler: Option<HandlerFn>,
         (barrier, times): (Barrier, LeaseTimes),
     ) -> Self {
         let mut attempt_base = [0; 8];
@@ -95,6 +97,15 @@ impl MethodRuntime {
             options,
             handler,
         }
+    }
+
+    /// The consumer of what asks to cancel requests of the service. Each takes a few round trips, and no heartbeats.
+    pub(crate) fn of_cancels(service: Arc<ServiceRuntime>, options: Method) -> Self {
+        Self::new(service, options, None, (Barrier::Heartbeat, LeaseTimes::new(options.lease)))
+    }
+
+    pub(crate) fn handler(&self) -> &HandlerFn {
+        self.handler.as_ref().expect("requests come only where there is a handler")
     }
 
     pub(crate) fn new_attempt_id(&self) -> [u8; 16] {

@@ -10,6 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 mod barrier;
 pub(crate) mod bind;
+mod cancels;
 pub(crate) mod checkpoint;
 pub(crate) mod held;
 pub(crate) mod keeper;
@@ -26,16 +27,17 @@ mod worker;
 pub use stats::Stats;
 
 use crate::{
-    broker::{AnyBroker, api},
+    broker::{AnyBroker, Broker, api},
     client::{Client, Config},
     error::{ConnectError, ServeError, SetupError},
     name::{Instance, Name},
     service::{Method, Service, ServiceDefinition},
     setup::{self, Plan, Prepared, Setup, StreamLimits, prepare},
-    subject::ServiceSubjects,
+    subject::{CANCEL, ServiceSubjects},
     turns,
     wire::jetstream::StreamInfo,
 };
+use cancels::Cancels;
 use keeper::Keeper;
 use method::{MethodRuntime, ServiceRuntime};
 use puller::Puller;
@@ -175,7 +177,8 @@ impl Server {
     ) -> Result<(ServiceSubjects, Prepared), SetupError> {
         let service: Name = definition.name.parse()?;
         let subjects = ServiceSubjects::new(&self.config.namespace, &service);
-        let options: Vec<Method> = definition.methods.iter().map(|(method, _)| *method).collect();
+        let methods = definition.methods.iter().map(|(method, _)| *method);
+        let options: Vec<Method> = methods.chain([Method::cancels(definition.name)]).collect();
         let about = format!("{} {}. {}", definition.name, definition.version, definition.description);
         let mut limits = self.limits;
         limits.replicas = self.replicas.unwrap_or(limits.replicas);
@@ -192,7 +195,7 @@ impl Server {
     pub async fn start(self) -> Result<RunningServer, ServeError> {
         let worker = Instance::random();
         let counters = Arc::new(Counters::default());
-        let mut methods = Vec::new();
+        let (mut methods, mut cancels) = (Vec::new(), Vec::new());
         for definition in &self.services {
             let (subjects, prepared) = self.prepared(definition).await?;
             let record_put_prefix = subjects.record_put_prefix(&prepared.secret);
@@ -212,9 +215,12 @@ impl Server {
                 full: false.into(),
                 worker: worker.clone(),
                 counters: Arc::clone(&counters),
+                cancels: Cancels::default(),
             });
+            let options = Method::cancels(definition.name);
+            cancels.push(Arc::new(MethodRuntime::of_cancels(Arc::clone(&runtime), options)));
             for (options, handler) in &definition.methods {
-                let (stream, handler) = (&runtime.request_stream, handler.clone());
+                let (stream, handler) = (&runtime.request_stream, Some(handler.clone()));
                 let proof = barrier::choose(&self.broker, stream, options, runtime.replicas).await?;
                 methods.push(Arc::new(MethodRuntime::new(Arc::clone(&runtime), *options, handler, proof)));
             }
@@ -225,6 +231,7 @@ impl Server {
         let running = RunningServer {
             broker: self.broker,
             methods,
+            cancels,
             keeper,
             counters,
             tasks: TaskTracker::new(),
@@ -245,6 +252,8 @@ impl Server {
 pub struct RunningServer {
     broker: AnyBroker,
     methods: Vec<Arc<MethodRuntime>>,
+    /// The consumer of what asks to cancel, for each service.
+    cancels: Vec<Arc<MethodRuntime>>,
     keeper: Keeper,
     counters: Arc<Counters>,
     tasks: TaskTracker,
@@ -258,8 +267,11 @@ pub struct RunningServer {
 impl RunningServer {
     /// Binds every method before any of them is pulled for: a start that fails leaves no handler behind.
     async fn bind_and_pull(&self) -> Result<(), SetupError> {
-        let mut pullers = Vec::with_capacity(self.methods.len());
-        for method in &self.methods {
+        let mut pullers = Vec::with_capacity(self.methods.len() + self.cancels.len());
+        for of_service in &self.cancels {
+            self.hear_cancels(&of_service.service).await?;
+        }
+        for method in self.cancels.iter().chain(&self.methods) {
             let puller = Puller::new(
                 Arc::clone(method),
                 self.broker.clone(),
@@ -278,6 +290,19 @@ impl RunningServer {
         let (methods, closed) = (self.methods.clone(), Arc::clone(&self.closed));
         let watch = watch_records(self.broker.clone(), methods, self.draining.clone(), closed);
         self.pullers.spawn(turns::own(watch));
+        Ok(())
+    }
+
+    /// From before the first binding on: what was stored after it may start without a look at its record.
+    async fn hear_cancels(&self, service: &Arc<ServiceRuntime>) -> Result<(), SetupError> {
+        let subject = service.subjects.requests(CANCEL);
+        let messages = self.broker.subscribe(subject.clone()).await;
+        let messages =
+            messages.map_err(|error| SetupError::Unavailable { what: subject, text: error.to_string() })?;
+        let of_service = |method: &&Arc<MethodRuntime>| Arc::ptr_eq(&method.service, service);
+        let methods = self.methods.iter().filter(of_service).cloned().collect();
+        let hears = cancels::hear(messages, methods, self.keeper.clone(), self.draining.clone());
+        self.pullers.spawn(turns::own(hears));
         Ok(())
     }
 

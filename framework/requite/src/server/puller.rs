@@ -12,6 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     bind,
+    cancels::Cancel,
     held::{Arrival, Held},
     keeper::Keeper,
     method::{Binding, MethodRuntime},
@@ -28,7 +29,7 @@ use crate::{
         pull::{Next, Pulls},
         time::{FRESH, Moment},
     },
-    subject::{AckSubject, SETUP, api},
+    subject::{AckSubject, CANCEL, SETUP, api},
     turns,
     wire::{
         header,
@@ -258,7 +259,7 @@ impl Puller {
             tracing::error!(%ack, "a delivery with an ack subject that cannot be read");
             return;
         };
-        if facts.delivery > 1 {
+        if facts.delivery > 1 && self.method.options.name != CANCEL {
             count(&self.method.service.counters.redeliveries);
         }
         let (sequence, stored, delivery) = (facts.stream_sequence, facts.stored, facts.delivery);
@@ -270,7 +271,10 @@ impl Puller {
             .parse_request(&message.subject)
             .is_some_and(|origin| origin.method == self.method.options.name && origin.is_valid());
         let checked = if is_ours {
-            Envelope::check(&message.headers)
+            match (Envelope::check(&message.headers), self.method.options.name == CANCEL) {
+                (Checked::Call(_), true) | (Checked::Cancel, false) => Checked::Foreign("is of another kind"),
+                (checked, _) => checked,
+            }
         } else {
             Checked::Foreign("has a foreign subject")
         };
@@ -287,6 +291,12 @@ impl Puller {
                 let arrival =
                     Arrival { subject, ack, sequence, stored, hash, envelope, pulled, arrived: now };
                 self.start(arrival, delivery, message.payload, now);
+            }
+            Checked::Cancel if self.draining.is_cancelled() => self.keeper.nak(&ack, Duration::ZERO, expires),
+            Checked::Cancel => {
+                let (method, subject) = (Arc::clone(&self.method), message.subject);
+                let cancel = Cancel { method, subject, ack, expires };
+                self.tasks.spawn(turns::own(cancel.attend(self.keeper.clone())));
             }
             // Set-up's own message has a caller that nobody can be, and is acked unseen below.
             Checked::Setup => self.bury_unseen(message, ack, sequence, "is not of set-up", expires),

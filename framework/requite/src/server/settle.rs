@@ -6,7 +6,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    checkpoint,
+    cancels, checkpoint,
     held::{Held, Stop},
     keeper::Keeper,
     method::record_headers,
@@ -21,7 +21,7 @@ use crate::{
     },
     error::CheckpointError,
     protocol::{
-        attempt::{Action, Event, Outcome, Owner, Seen, What, Write, Written},
+        attempt::{Action, Attempt, Event, Outcome, Owner, Seen, What, Write, Written},
         time::{ASK_OWNER, Moment},
     },
     service::Produced,
@@ -136,8 +136,9 @@ async fn read_record(held: &Held, after: Duration, via: &AnyBroker) -> Result<Op
     let found = read.map_err(|failure| {
         tracing::warn!(%subject, %failure, "the record could not be read");
     })?;
+    let cancelled = held.look(Attempt::may_be_cancelled) && cancels::is_stored(held, via).await?;
     let Some(found) = found else {
-        return Ok(None);
+        return Ok(cancelled.then(Seen::cancel_stored));
     };
     let Some(record) = Record::decode(&found.payload) else {
         // Nothing that this version wrote: like a kind of a later one, it is left to whoever understands it.
@@ -158,6 +159,7 @@ async fn read_record(held: &Held, after: Duration, via: &AnyBroker) -> Result<Op
             let now = held.method.server_now(held.now()).unwrap_or(until);
             Duration::from_nanos(until.saturating_sub(now))
         }),
+        cancelled: record.cancel || cancelled,
     }))
 }
 
@@ -231,6 +233,7 @@ fn record_message(held: &Held, write: Write) -> Outgoing {
         lease: u64::try_from(method.options.lease.as_millis()).unwrap_or(u64::MAX),
         hash: held.hash,
         not_before: None,
+        cancel: false,
         error: None,
         status: None,
         reason: None,
@@ -243,7 +246,10 @@ fn record_message(held: &Held, write: Write) -> Outgoing {
         record.error = Some(text);
     }
     match write.what {
-        What::Claim => record.error = None,
+        What::Claim => {
+            record.error = None;
+            record.cancel = held.look(Attempt::is_cancelled);
+        }
         What::Checkpoint => unreachable!("it is no record"),
         What::Released { delay, spent } => {
             record.kind = Kind::Released;
@@ -272,6 +278,7 @@ fn fill_outcome<'a>(record: &mut Record<'a>, outcome: Outcome, produced: Option<
         Outcome::Error(reason) => (Status::Failed, reason),
         Outcome::Failed(reason) => (Status::Failed, Some(reason)),
         Outcome::Rejected(reason) => (Status::Rejected, Some(reason)),
+        Outcome::Cancelled => (Status::Cancelled, None),
     };
     record.status = Some(status);
     record.reason = reason;

@@ -29,6 +29,10 @@ pub(crate) async fn attend(held: Arc<Held>, keeper: Keeper, ticket: Ticket, prov
         keeper.prove(&held);
         Box::pin(held.proven()).await;
     }
+    // After it was registered: what is heard from here on, the keeper tells the attempt.
+    if held.method.service.cancels.is_heard(held.origin()) {
+        held.step(Event::CancelHeard);
+    }
     let action = held.step(Event::Begin);
     if settle::drive(&held, action, &keeper, held.broker()).await == Next::Start
         && let Some(ending) = run(&held, &keeper).await
@@ -58,7 +62,7 @@ async fn run(held: &Arc<Held>, keeper: &Keeper) -> Option<Ending> {
         attempt = context.attempt()
     );
     // The decoding is inside: a panicking `Deserialize` is caught like a panicking handler.
-    let handler = async { method.handler.run(context, held.envelope.content_type, held.body()).await };
+    let handler = async { method.handler().run(context, held.envelope.content_type, held.body()).await };
     let running = AssertUnwindSafe(nested::run(Arc::clone(held), handler)).catch_unwind().instrument(span);
     // Most handlers are done before they have to wait, and need no timer.
     let max_run = async {
@@ -72,10 +76,23 @@ async fn run(held: &Arc<Held>, keeper: &Keeper) -> Option<Ending> {
             Ok(produced) => (ending(held, &produced), Some(produced)),
         },
         () = max_run => (Ending::TimedOut, None),
-        () = held.stopped() => return (held.stopping() == Stop::HandOver).then_some(Ending::HandedOver),
+        dropped = dropped(held) => return dropped,
     };
     *held.produced.lock().expect("nobody panics with the result in hand") = produced;
     Some(ending)
+}
+
+/// Resolves when the handler is to be dropped, with how it ends then; with nothing if the request is not ours any more.
+async fn dropped(held: &Held) -> Option<Ending> {
+    held.until(|| held.stopping() != Stop::No || held.cancelled().is_some()).await;
+    let kill_after = held.method.options.kill_after;
+    if held.stopping() == Stop::No
+        && Box::pin(tokio::time::timeout(kill_after, held.stopped())).await.is_err()
+    {
+        tracing::warn!(subject = %held.subject, ?kill_after, "cancelled, and the handler goes on: it is dropped");
+        return Some(Ending::Killed);
+    }
+    (held.stopping() == Stop::HandOver).then_some(Ending::HandedOver)
 }
 
 fn ending(held: &Held, produced: &Produced) -> Ending {

@@ -56,8 +56,28 @@ impl Callers {
 
     async fn wait(&self, call: &Call, require_worker: bool) {
         let (number, made) = self.make(call);
-        let answer = if require_worker { made.require_worker().await } else { made.await };
-        self.note(number, answer);
+        let made = if require_worker { made.require_worker() } else { made };
+        let Some(after) = call.cancel else {
+            return self.note(number, made.await);
+        };
+        let accepted: Accepted<Done, Failure> = match made.start().await {
+            Ok(accepted) => accepted,
+            Err(error) => return self.note(number, Err(error)),
+        };
+        let id = accepted.id().clone();
+        self.history.write().calls[number].id = Some(self.id_of(call, &id));
+        let answer = async { self.note(number, accepted.await) };
+        tokio::join!(answer, self.cancel(call, &id, after));
+    }
+
+    async fn cancel(&self, call: &Call, id: &RequestId, after: Duration) {
+        tokio::time::sleep(after).await;
+        let cancel = |answer| self.history.write().cancels.push((self.id_of(call, id), answer));
+        // It may be stored although this caller is never told.
+        cancel(None);
+        if let Ok(answer) = self.clients[call.by].cancel(call.method.service, id).await {
+            cancel(Some(answer));
+        }
     }
 
     /// Whether the answer came in time.
@@ -140,6 +160,9 @@ impl Callers {
         let answer = match answer {
             Ok(done) => Answer::Value(done.run),
             Err(CallError::Failed(failure)) => Answer::Failed(failure.run),
+            Err(CallError::Cancelled(cancelled)) => {
+                Answer::Cancelled { may_have_run: cancelled.may_have_run }
+            }
             Err(CallError::Aborted(aborted)) => Answer::Aborted(aborted.reason),
             Err(CallError::Rejected(Rejected::IdReused)) => Answer::IdReused,
             Err(CallError::Rejected(Rejected::Expired)) => Answer::Rejected(crate::Reason::Expired),

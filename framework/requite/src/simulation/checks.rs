@@ -17,6 +17,8 @@ use crate::{
     wire::record::{Kind, Reason},
 };
 
+mod cancels;
+
 /// How long after its deadline a call may end (P7).
 const AFTER_DEADLINE: Duration = Duration::from_secs(1);
 /// How long a handler with a checkpoint may run on in a worker that stops: until the next look at what has just arrived.
@@ -57,7 +59,7 @@ pub(super) fn check(plan: &Plan, played: &Played) -> Vec<Broken> {
     }
     let evidence = Evidence::read(played);
     let mut case = Case { plan, played, seen: &played.seen, evidence, runs, broken: Vec::new() };
-    let promises: [Promise<'_>; 17] = [
+    let promises: [Promise<'_>; 18] = [
         ("calls end in time", Case::calls_end_in_time),
         ("accepted ends in an outcome", Case::accepted_requests_end_in_an_outcome),
         ("no id is queued twice", Case::an_id_is_queued_once),
@@ -68,6 +70,7 @@ pub(super) fn check(plan: &Plan, played: &Played) -> Vec<Broken> {
         ("one run at a time, and none without a reason", Case::one_run_at_a_time_and_none_without_a_reason),
         ("handlers do not exceed the slots", Case::handlers_never_exceed_the_slots),
         ("what was refused never ran", Case::what_was_refused_never_ran),
+        ("what is cancelled does not begin", Case::what_is_cancelled_does_not_begin),
         ("attempts are counted", Case::attempts_are_counted),
         ("attempts and fences grow", Case::attempts_and_fences_grow),
         ("checkpoints stand and are found", Case::checkpoints_stand_and_are_found),
@@ -403,7 +406,8 @@ impl Case<'_> {
         count(Mark::Reattach, reattached.count());
         let over =
             |what: Over| seen.runs.iter().filter(move |run| run.over.is_some_and(|(_, it)| it == what));
-        let lost = over(Over::Dropped).filter(|run| !seen.drained.contains_key(&run.worker));
+        let lost =
+            over(Over::Dropped).filter(|run| !run.cancelled && !seen.drained.contains_key(&run.worker));
         count(Mark::LostLease, lost.count());
         let left = over(Over::Dropped).filter(|run| {
             let drained = seen.drained.get(&run.worker);

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     broker::simulated::Stored,
     codec::{self, ContentType, Limits},
+    subject::CANCEL,
     wire::{
         checkpoint::Checkpoint,
         progress::StoredProgress,
@@ -27,6 +28,8 @@ pub(super) struct Written {
     pub(super) attempt_id: AttemptId,
     /// On a released record: it was handed over, and not released for a retry.
     pub(super) handed_over: bool,
+    /// It says that the request is cancelled.
+    pub(super) cancelled: bool,
     /// On an outcome.
     pub(super) answer: Option<Answer>,
 }
@@ -56,7 +59,8 @@ impl Evidence {
     pub(super) fn read(played: &Played) -> Self {
         let at = |stored: &Stored| Duration::from_nanos(stored.at);
         let mut evidence = Self::default();
-        for stored in &played.requests {
+        let calls = |stored: &&Stored| !stored.subject.contains(CANCEL);
+        for stored in played.requests.iter().filter(calls) {
             let job: Job = decode(&stored.payload);
             evidence.requests.entry(id_of(stored)).or_default().push((at(stored), job.tag));
         }
@@ -113,6 +117,7 @@ fn written(stored: &Stored, at: Duration) -> Written {
     let answer = (record.kind == Kind::Outcome).then(|| match (record.status, record.body) {
         (Some(Status::Ok), Some(body)) => Answer::Value(decode::<Done>(body).run),
         (Some(Status::Failed), Some(body)) => Answer::Failed(decode::<Failure>(body).run),
+        (Some(Status::Cancelled), _) => Answer::Cancelled { may_have_run: record.attempt > 0 },
         (Some(Status::Rejected), _) => Answer::Rejected(record.reason.expect("a rejection has a reason")),
         _ => Answer::Aborted(record.reason.expect("an outcome without a body has a reason")),
     });
@@ -123,6 +128,7 @@ fn written(stored: &Stored, at: Duration) -> Written {
         attempt: record.attempt,
         attempt_id: record.attempt_id,
         handed_over,
+        cancelled: record.cancel || record.kind == Kind::CancelRequested,
         answer,
     }
 }

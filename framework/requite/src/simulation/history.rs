@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::plan::{End, Links};
-use crate::wire::record::Reason;
+use crate::{CancelAnswer, wire::record::Reason};
 
 /// A checkpoint: how far the handlers of a request have come, each from where the last one had been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub(super) struct Run {
     pub(super) found: Option<Reached>,
     pub(super) stored: Vec<Reached>,
     pub(super) began: Duration,
+    /// It was told that its request is cancelled.
+    pub(super) cancelled: bool,
     pub(super) over: Option<(Duration, Over)>,
 }
 
@@ -62,6 +64,7 @@ pub(super) enum Answer {
     Failed(usize),
     Aborted(Reason),
     Rejected(Reason),
+    Cancelled { may_have_run: bool },
     IdReused,
     Unavailable(String),
     Unknown(String),
@@ -70,7 +73,8 @@ pub(super) enum Answer {
 impl Answer {
     /// Whether it is the request's outcome, and not only this caller's.
     pub(super) fn is_outcome(&self) -> bool {
-        matches!(self, Self::Value(_) | Self::Failed(_) | Self::Aborted(_) | Self::Rejected(_))
+        let is_own = matches!(self, Self::IdReused | Self::Unavailable(_) | Self::Unknown(_));
+        !is_own
     }
 }
 
@@ -141,6 +145,8 @@ pub(super) struct Stop {
 pub(super) struct Seen {
     pub(super) runs: Vec<Run>,
     pub(super) calls: Vec<Call>,
+    /// What was cancelled, as `<caller>.<id>`, and what came of it; nothing where that is not known.
+    pub(super) cancels: Vec<(String, Option<CancelAnswer>)>,
     /// When a process died, or left after it was drained.
     pub(super) died: BTreeMap<String, Duration>,
     /// When a process was told to drain.
@@ -236,6 +242,10 @@ impl Running {
     /// The checkpoint of an earlier run.
     pub(super) fn found(&self) -> Option<Reached> {
         self.history.write().runs[self.number].found
+    }
+
+    pub(super) fn cancelled(&self) {
+        self.history.write().runs[self.number].cancelled = true;
     }
 
     /// A checkpoint is stored.

@@ -27,6 +27,14 @@ pub(crate) enum Mark {
     HandOverAtCheckpoint,
     /// A handler was dropped because its lease was lost.
     LostLease,
+    /// A call was cancelled, and its handler never ran.
+    CancelledBeforeStart,
+    /// A call was cancelled that had its outcome.
+    CancelledTooLate,
+    /// A call was cancelled, and whoever has it was told.
+    CancelSignalled,
+    /// A handler was dropped because it went on after it was told.
+    Killed,
     /// A call ended as unknown, and the request was stored.
     UnknownWasStored,
     /// A call ended as unknown, and nothing was stored.
@@ -48,7 +56,7 @@ pub(crate) enum Mark {
 
 impl Mark {
     /// All of them.
-    pub(super) const ALL: [Self; 22] = [
+    pub(super) const ALL: [Self; 26] = [
         Self::Redelivery,
         Self::Forgotten,
         Self::StaleAck,
@@ -61,6 +69,10 @@ impl Mark {
         Self::HandOver,
         Self::HandOverAtCheckpoint,
         Self::LostLease,
+        Self::CancelledBeforeStart,
+        Self::CancelledTooLate,
+        Self::CancelSignalled,
+        Self::Killed,
         Self::UnknownWasStored,
         Self::UnknownWasNot,
         Self::Unavailable,

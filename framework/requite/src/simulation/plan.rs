@@ -2,14 +2,16 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
     broker::simulated::{Election, Random},
     planted::{Bug, is_planted},
     protocol::time::MIN_LEASE_REPLICATED,
     service::Method,
 };
+
+mod job;
+
+pub(super) use job::{End, Job, Step};
 
 pub(super) const SERVICE: &str = "jobs";
 /// Faults begin, and calls are made, within this time.
@@ -30,45 +32,14 @@ const METHODS: [Method; 6] = [
 
 const fn method(name: &'static str, lease: u64, attempts: u32) -> Method {
     let lease = Duration::from_secs(lease);
-    Method { lease, attempts, concurrency: 4, retention: Some(RETENTION), ..Method::new(SERVICE, name) }
-}
-
-/// How a handler's run ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum End {
-    Value,
-    Final,
-    Retry,
-    Panic,
-}
-
-/// What one attempt does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Step {
-    /// In milliseconds.
-    pub(super) takes: u64,
-    /// How many it stores on the way.
-    pub(super) checkpoints: u32,
-    pub(super) end: End,
-    /// Its worker dies this many milliseconds after the end: before, between or after the writes that follow.
-    pub(super) plug: Option<u64>,
-}
-
-/// A request. What it makes its handlers do is in it, so that every worker does the same.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Job {
-    /// The same in all calls that mean the same request, and in no other.
-    pub(super) tag: u32,
-    /// One step for each attempt; the last one counts for all that follow.
-    pub(super) script: Vec<Step>,
-}
-
-impl Job {
-    pub(super) fn step(&self, attempt: u32) -> Step {
-        let at = (attempt.max(1) as usize - 1).min(self.script.len() - 1);
-        let step = self.script[at];
-        // A plug in the last step would be pulled for ever.
-        if at + 1 == self.script.len() { Step { plug: None, ..step } } else { step }
+    let kill_after = Duration::from_secs(3);
+    Method {
+        lease,
+        attempts,
+        kill_after,
+        concurrency: 4,
+        retention: Some(RETENTION),
+        ..Method::new(SERVICE, name)
     }
 }
 
@@ -102,6 +73,8 @@ pub(super) struct Call {
     pub(super) accept_within: Option<Duration>,
     pub(super) start_within: Option<Duration>,
     pub(super) silent_for: Option<Duration>,
+    /// Cancelled this long after it was accepted.
+    pub(super) cancel: Option<Duration>,
 }
 
 /// What kind of run it is.
@@ -314,7 +287,17 @@ impl Plan {
                 accept_within: (random.below(8) == 0).then(|| millis(random, 1_000, 10_000)),
                 start_within: (random.below(10) == 0).then(|| millis(random, 100, 10_000)),
                 silent_for: (random.below(10) == 0).then(|| method.lease * 2 / 3),
+                cancel: None,
             });
+        }
+        self.draw_cancels(&mut Random::new(!self.seed));
+    }
+
+    /// From numbers of their own: what else a seed decides stays as it is.
+    fn draw_cancels(&mut self, random: &mut Random) {
+        for call in &mut self.calls {
+            let after = [millis(random, 0, 5), millis(random, 0, 2_000), millis(random, 0, 40_000)];
+            call.cancel = (random.below(6) == 0).then(|| pick(random, &after));
         }
     }
 

@@ -61,12 +61,14 @@ impl Life {
             found: cx.last_checkpoint().expect("a checkpoint that was stored here"),
             stored: Vec::new(),
             began,
+            cancelled: false,
             over: None,
         });
         tokio::select! {
             biased;
             () = self.dead.cancelled() => std::future::pending().await,
             () = take_time(&cx, &running, &job, step) => {}
+            () = heed_cancel(&cx, &running, &job) => {}
         }
         running.end(step.end);
         if let Some(after) = step.plug {
@@ -102,6 +104,15 @@ async fn take_time(cx: &Context, running: &Running, job: &Job, step: Step) {
                 running.stored(reached);
             }
         }
+    }
+}
+
+/// Every other handler ends at once when it is told that it is cancelled.
+async fn heed_cancel(cx: &Context, running: &Running, job: &Job) {
+    cx.cancelled().await;
+    running.cancelled();
+    if job.tag.is_multiple_of(2) {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::record::AttemptId;
 
-/// A newcomer asks the owner of a claim whether it still works on it.
+/// A newcomer asks the owner of a claim whether it still works on it; whoever has seen that its request is to be cancelled
+/// tells it so.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct MineQuestion<'a> {
     /// `<caller>.<id>` of the request.

@@ -25,6 +25,8 @@ pub(crate) const CUT_FROM: &str = "Rq-Cut-From";
 
 /// The value of [`KIND`] on a request.
 pub(crate) const KIND_CALL: &str = "call";
+/// The value of [`KIND`] on a message that asks to cancel a request.
+pub(crate) const KIND_CANCEL: &str = "cancel";
 /// The value of [`KIND`] on the message that set-up sends through each consumer.
 pub(crate) const KIND_SETUP: &str = "setup";
 /// [`KIND`] of a checkpoint, which lies beside the record.

@@ -206,6 +206,9 @@ pub(crate) struct RawMessage {
     pub(crate) hdrs: String,
     #[serde(default)]
     pub(crate) data: String,
+    /// When it was stored, by the server's clock.
+    #[serde(default)]
+    pub(crate) time: String,
 }
 
 impl RawMessage {

@@ -121,6 +121,9 @@ pub(crate) struct Record<'a> {
     /// On a released record: nobody starts before, in nanoseconds of the server's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) not_before: Option<u64>,
+    /// On a claim or a released record: somebody asked to cancel, so no further attempt begins.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) cancel: bool,
     /// The text of the last error, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<&'a str>,
@@ -172,6 +175,7 @@ mod tests {
             lease: 30_000,
             hash: [9; 16],
             not_before: None,
+            cancel: false,
             error: None,
             status: Some(Status::Ok),
             reason: None,

@@ -26,6 +26,8 @@ pub(crate) struct Envelope {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Checked {
     Call(Envelope),
+    /// Asks to cancel the request that its subject names.
+    Cancel,
     /// The message that set-up sends through a consumer: acked unseen.
     Setup,
     /// Not published by a caller of this protocol: a dead letter, without a record.
@@ -81,6 +83,7 @@ impl Envelope {
         }
         match found.kind {
             Some(header::KIND_CALL) => found.decode().map_or_else(Checked::Foreign, Checked::Call),
+            Some(header::KIND_CANCEL) => Checked::Cancel,
             Some(header::KIND_SETUP) => Checked::Setup,
             _ => Checked::Foreign("is of an unknown kind"),
         }

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use async_nats::{HeaderName, StatusCode};
 
+use super::headers::Headers;
+
 /// What of a delivery with this subject and these headers the NATS client cannot read, as the reason of a dead letter.
 ///
 /// The subject is as the server's JSON gives it, with U+FFFD for what is no text: nothing of ours has that in it.
@@ -18,8 +20,14 @@ pub(crate) fn what_cannot_be_read(subject: &str, headers: &[u8]) -> Option<&'sta
     (has_headers && read(headers).is_none()).then_some("has headers that cannot be read")
 }
 
+/// The headers of a stored message as the client reads them; nothing, if it would give up.
+pub(crate) fn headers_of(block: &[u8]) -> Option<Headers> {
+    if block.is_empty() { Some(Headers::default()) } else { read(block) }
+}
+
 /// Nothing, if the client would give up.
-fn read(headers: &[u8]) -> Option<()> {
+fn read(headers: &[u8]) -> Option<Headers> {
+    let mut found = Headers::default();
     let mut lines = std::str::from_utf8(headers).ok()?.lines().peekable();
     let about = lines.next()?.strip_prefix("NATS/1.0")?.trim();
     let status = about.split_once(' ').map_or(about, |(status, _)| status.trim());
@@ -40,8 +48,9 @@ fn read(headers: &[u8]) -> Option<()> {
         if value.trim_end().contains('\r') {
             return None;
         }
+        found.append(name, value.trim_end());
     }
-    Some(())
+    Some(found)
 }
 
 #[cfg(test)]
@@ -49,7 +58,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::broker::Headers;
 
     const SUBJECT: &str = "rq.req.clerk.stamp.shop.abcdefghijklmnopqrstuvwxyz.1";
 

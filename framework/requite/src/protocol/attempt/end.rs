@@ -32,6 +32,7 @@ impl Attempt {
                 self.number = if self.earlier { self.number.saturating_sub(1).max(1) } else { 0 };
                 self.release(Duration::ZERO, self.spent.saturating_sub(1))
             }
+            Ending::Killed => self.write(What::Outcome(Outcome::Cancelled)),
             Ending::Value => self.write(What::Outcome(Outcome::Value)),
             Ending::Error { retry: Some(delay) } if !self.terms.once => {
                 if self.spent >= self.terms.attempts {
@@ -43,12 +44,22 @@ impl Attempt {
             Ending::Panicked => self.bury(Reason::Panicked, Outcome::Failed(Reason::Panicked)),
             Ending::TimedOut => self.write(What::Outcome(Outcome::Failed(Reason::TimedOut))),
             Ending::Undecodable => self.bury(Reason::Undecodable, self.never_ran(Reason::Undecodable)),
-            Ending::HandedOver if self.terms.once => {
+            Ending::HandedOver if self.terms.once && !self.cancelled => {
                 self.write(What::Outcome(Outcome::Failed(Reason::Interrupted)))
             }
             // An attempt that was taken from its handler is not used up.
             Ending::HandedOver => self.release(Duration::ZERO, self.spent.saturating_sub(1)),
         }
+    }
+
+    /// Before the start: none of this attempt's handler has run.
+    pub(super) fn cancel(&mut self) -> Action {
+        self.state = State::Settling;
+        self.cancelled = true;
+        if !self.earlier {
+            self.number = 0;
+        }
+        self.write(What::Outcome(Outcome::Cancelled))
     }
 
     fn release(&mut self, delay: Duration, spent: u32) -> Action {

@@ -26,6 +26,9 @@ impl Attempt {
 
     /// Nothing and nobody is in the way: run, unless the deadline has passed.
     pub(super) fn start_or_expire(&mut self, now: Moment) -> Action {
+        if self.cancelled {
+            return self.cancel();
+        }
         if self.is_expired(now) {
             self.state = State::Settling;
             return self.write(What::Outcome(self.never_ran(Reason::Expired)));
@@ -60,7 +63,8 @@ impl Attempt {
         if self.earlier { Outcome::Failed(reason) } else { Outcome::Rejected(reason) }
     }
 
-    pub(super) fn nothing_there(&mut self, now: Moment) -> Action {
+    /// No record of an attempt: none at all, or a mark.
+    pub(super) fn nobody_there(&mut self, sequence: u64, now: Moment) -> Action {
         // A single server that was killed forgets up to 100 ms of deliveries: the owner claims as soon as it is back.
         let forgotten = !self.terms.replicated && !self.delivery.above_bound;
         if forgotten && now < self.delivery.owner_claims_until {
@@ -68,8 +72,8 @@ impl Attempt {
             return Action::Wait(self.delivery.owner_claims_until);
         }
         self.earlier = (self.delivery.count > 1 || forgotten) && !claims_first(self.terms);
-        self.sequence = 0;
-        if self.is_expired(now) {
+        self.sequence = sequence;
+        if self.cancelled || self.is_expired(now) {
             return self.start_or_expire(now);
         }
         self.state = State::Claiming;
@@ -80,9 +84,13 @@ impl Attempt {
         match seen.kind {
             Kind::Outcome => self.finish(Action::Ack { tell: true }),
             // Somebody with a later version knows what to do with it.
-            Kind::Unknown | Kind::CancelRequested => self.finish(Action::Forget),
+            Kind::Unknown => self.finish(Action::Forget),
+            Kind::CancelRequested => {
+                self.cancelled = true;
+                self.nobody_there(seen.sequence, now)
+            }
             Kind::Released => match seen.wait {
-                Some(wait) if !wait.is_zero() => self.finish(Action::Nak(wait)),
+                Some(wait) if !wait.is_zero() && !seen.cancelled => self.finish(Action::Nak(wait)),
                 _ => self.take_over(&seen, now),
             },
             Kind::Claim => self.watch(seen, now),
@@ -124,6 +132,9 @@ impl Attempt {
         self.sequence = seen.sequence;
         self.number = seen.attempt.saturating_add(1);
         self.spent = seen.spent.saturating_add(1);
+        if self.cancelled || seen.cancelled {
+            return self.cancel();
+        }
         if self.terms.once && self.earlier {
             self.state = State::Settling;
             return self.write(What::Outcome(Outcome::Failed(Reason::Interrupted)));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::{protocol::time::LeaseTimes, wire::record::Kind};
 
+mod cancel;
 mod checkpoints;
 mod model;
 mod properties;
@@ -64,6 +65,7 @@ fn record(kind: Kind) -> Seen {
         worker: "w2".into(),
         lease: Duration::from_secs(30),
         wait: None,
+        cancelled: false,
     }
 }
 
@@ -138,19 +140,8 @@ fn a_stored_outcome_is_acked_and_told_and_never_run() {
 }
 
 #[test]
-fn what_is_neither_an_outcome_nor_a_claim_is_left_alone() {
-    for kind in [Kind::Unknown, Kind::CancelRequested] {
-        assert_eq!(action(again(), plain(), [read(Some(record(kind)))]), Action::Forget, "{kind:?}");
-    }
-}
-
-#[test]
-fn a_mark_of_a_cancel_does_not_cost_a_running_handler_its_result() {
-    let mark = record(Kind::CancelRequested);
-    let (mut attempt, repeated) =
-        after(first(), plain(), [Event::Ended(Ending::Value), IN_DOUBT, read(Some(mark))]);
-    assert_eq!(repeated, outcome(Outcome::Value, 7, 2));
-    assert_eq!(attempt.step(stored(8), at(100)), Action::Ack { tell: false });
+fn what_a_later_version_wrote_is_left_alone() {
+    assert_eq!(action(again(), plain(), [read(Some(record(Kind::Unknown)))]), Action::Forget);
 }
 
 #[test]

@@ -55,6 +55,8 @@ pub(crate) struct Seen {
     pub(crate) lease: Duration,
     /// How long a released request still has to wait.
     pub(crate) wait: Option<Duration>,
+    /// Somebody asked to cancel.
+    pub(crate) cancelled: bool,
 }
 
 impl Seen {
@@ -71,7 +73,13 @@ impl Seen {
             worker: String::new(),
             lease: Duration::ZERO,
             wait: None,
+            cancelled: false,
         }
+    }
+
+    /// There is no record, but a stored message that asks to cancel.
+    pub(crate) fn cancel_stored() -> Self {
+        Self { kind: Kind::CancelRequested, cancelled: true, ..Self::unreadable(0) }
     }
 }
 
@@ -86,6 +94,8 @@ pub(crate) enum Ending {
     },
     Panicked,
     TimedOut,
+    /// The handler was told that its request is cancelled, and did not end in time.
+    Killed,
     /// The request could not be decoded: the handler never ran in this attempt.
     Undecodable,
     /// The worker stops: the handler was dropped, or never started.
@@ -115,6 +125,10 @@ pub(crate) enum Event {
     Reconnected,
     /// The handler has a checkpoint to store.
     Checkpoint,
+    /// A message that asks to cancel came by: whether it counts, the record says.
+    CancelHeard,
+    /// The request is cancelled, says who has seen that stored.
+    Cancel,
     /// The dead letter is stored, or could not be.
     Buried(bool),
     /// The lease is lost.
@@ -205,4 +219,6 @@ pub(crate) enum Outcome {
     Failed(Reason),
     /// The handler certainly never ran.
     Rejected(Reason),
+    /// Cancelled. Attempt 0 in the record says that the handler certainly never ran.
+    Cancelled,
 }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::rounds::Rounds;
 use crate::{
     broker::{AnyBroker, Broker, Headers, Message, Outgoing, Subscription},
+    protocol::attempt::{Attempt, Event},
     server::method::MethodRuntime,
     subject::is_for_answers,
     turns,
@@ -32,6 +33,8 @@ pub(super) struct Questions {
 pub(super) enum Question {
     /// Is this attempt yours?
     Mine(Message),
+    /// The request of this attempt is to be cancelled.
+    Cancel(Message),
     /// Is this call running? Only its owner answers.
     Ping(Message),
     /// Does anybody serve this method?
@@ -48,6 +51,7 @@ impl Questions {
                 services.push(method.options.service);
                 let worker = method.service.worker.as_str();
                 forward(broker, subjects.mine(worker), Question::Mine, &tell).await;
+                forward(broker, subjects.told_to_cancel(worker), Question::Cancel, &tell).await;
                 forward(broker, subjects.pings(), Question::Ping, &tell).await;
             }
             forward(broker, subjects.any_workers(method.options.name), Question::Any, &tell).await;
@@ -87,6 +91,13 @@ impl Question {
                     MineQuestion::decode(&message.payload).is_some_and(|question| owns(rounds, &question));
                 (message, if mine { MINE } else { NOT_MINE })
             }
+            Self::Cancel(message) => {
+                if let Some(told) = MineQuestion::decode(&message.payload) {
+                    let its_own = |attempt: &Attempt| attempt.id() == told.attempt_id;
+                    rounds.feed_all(told.id, its_own, &Event::Cancel, broker);
+                }
+                return;
+            }
             Self::Ping(message) => {
                 let runs = rounds.methods().iter().any(|method| {
                     let ping = method.service.subjects.parse_ping(&message.subject);
@@ -111,8 +122,7 @@ impl Question {
 
 fn owns(rounds: &Rounds, question: &MineQuestion<'_>) -> bool {
     rounds.all().any(|held| {
-        let origin = held.origin();
-        question.id.strip_prefix(origin.caller).and_then(|rest| rest.strip_prefix('.')) == Some(origin.id)
+        held.origin().is_of(question.id)
             && held.look(|attempt| attempt.id() == question.attempt_id && attempt.is_mine())
     })
 }
@@ -122,6 +132,6 @@ fn runs(rounds: &Rounds, method: &Arc<MethodRuntime>, caller: &str, id: &str) ->
         let origin = held.origin();
         Arc::ptr_eq(&held.method, method)
             && (origin.caller, origin.id) == (caller, id)
-            && held.look(crate::protocol::attempt::Attempt::is_mine)
+            && held.look(Attempt::is_mine)
     })
 }

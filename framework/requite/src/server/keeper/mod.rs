@@ -58,6 +58,8 @@ enum Order {
     Prove(Arc<Held>),
     /// Pass on what its handler reports.
     PassOn(Arc<Held>),
+    /// A message came by that asks to cancel this request, `<caller>.<id>`.
+    CancelHeard(String),
     /// Hand a delivery back, after the heartbeats that were sent for it.
     Nak {
         ack: String,
@@ -159,6 +161,10 @@ impl Keeper {
     /// From now on passes on how far the handler is.
     pub(crate) fn pass_on_progress(&self, held: &Arc<Held>) {
         let _ = self.shared.orders.send(Order::PassOn(Arc::clone(held)));
+    }
+
+    pub(crate) fn cancel_heard(&self, id: String) {
+        let _ = self.shared.orders.send(Order::CancelHeard(id));
     }
 
     pub(crate) fn nak(&self, ack: &str, delay: Duration, expires: Moment) {

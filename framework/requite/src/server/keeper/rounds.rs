@@ -38,7 +38,7 @@ use crate::planted::{Bug, is_planted};
 
 /// Rounds are not closer than this: what arrives in between is taken in together.
 const ROUND: Duration = Duration::from_millis(50);
-/// A handler that did not stop at its `max_run` by itself is ended from here after this long.
+/// A handler that should have stopped, and did not, is ended from here after this long.
 const OVERDUE: Duration = Duration::from_secs(1);
 /// Heartbeats that found the last ones still on their way out are tried again after this long.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -131,6 +131,10 @@ impl Rounds {
     async fn obey(&mut self, order: Order, broker: &AnyBroker) {
         match order {
             Order::Prove(held) => self.prove(held, broker),
+            Order::CancelHeard(id) => {
+                self.take_in(broker);
+                self.feed_all(&id, |_| true, &attempt::Event::CancelHeard, broker);
+            }
             Order::PassOn(held) => {
                 tokio::spawn(turns::own(progress::pass_on(held, self.keeper.clone(), broker.clone())));
             }
@@ -193,6 +197,19 @@ impl Rounds {
         // and lets go after that; a task that cannot run keeps its lease until the process ends.
         self.feed(held, attempt::Event::LetGo, broker);
         held.stop(Stop::HandOver);
+    }
+
+    /// Feeds every attempt at a request, `<caller>.<id>`, that `which` says yes to.
+    pub(super) fn feed_all(
+        &self,
+        id: &str,
+        which: impl Fn(&Attempt) -> bool,
+        event: &attempt::Event,
+        broker: &AnyBroker,
+    ) {
+        for held in self.all().filter(|held| held.origin().is_of(id) && held.look(&which)) {
+            self.feed(held, event.clone(), broker);
+        }
     }
 
     /// Feeds an attempt from here and does what it asks for, beside the rounds.
@@ -269,8 +286,8 @@ impl Rounds {
         for held in &long {
             if held.lease().is_lost(broker.now()) {
                 self.feed(held, attempt::Event::Lost, broker);
-            } else if held.started().is_some_and(|at| now.since(at) > method.options.max_run + OVERDUE) {
-                self.feed(held, attempt::Event::Ended(Ending::TimedOut), broker);
+            } else if let Some(ending) = overdue(held, now) {
+                self.feed(held, attempt::Event::Ended(ending), broker);
             } else {
                 self.feed(held, attempt::Event::Beat, broker);
             }
@@ -284,6 +301,17 @@ impl Rounds {
         let held: Vec<_> = long.into_iter().filter(|held| !held.is_over()).collect();
         table.beats = Some(tokio::spawn(turns::own(beat(method, held, broker.clone(), true))));
     }
+}
+
+/// How a handler ends that should have ended by itself, and has not because it blocks its thread.
+fn overdue(held: &Held, now: Moment) -> Option<Ending> {
+    let over = |since: Moment, span: Duration| now.since(since) > span + OVERDUE;
+    let options = &held.method.options;
+    let started = held.started()?;
+    if held.cancelled().is_some_and(|at| over(at, options.kill_after)) {
+        return Some(Ending::Killed);
+    }
+    over(started, options.max_run).then_some(Ending::TimedOut)
 }
 
 /// When heartbeats are due that follow those at `last`.

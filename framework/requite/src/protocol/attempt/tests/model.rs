@@ -37,6 +37,15 @@ struct Stored {
     not_before: Moment,
 }
 
+/// What asks to cancel the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cancel {
+    None,
+    Stored,
+    /// The record says so, or the request has ended.
+    Settled,
+}
+
 /// A worker with the delivery that it was given.
 struct Worker {
     attempt: Attempt,
@@ -67,6 +76,10 @@ pub(super) struct World {
     late: Vec<(Write, Stored)>,
     /// Whose checkpoint is stored, and the number of its write.
     checkpoint: Option<(AttemptId, u32)>,
+    cancel: Cancel,
+    cancel_asked: bool,
+    /// The worker that did not hear it, if any.
+    missed_by: Option<usize>,
     /// Handlers that began to work on a request that can be decoded.
     ran: usize,
     last_fence: u64,
@@ -86,6 +99,9 @@ impl World {
             workers: Vec::new(),
             late: Vec::new(),
             checkpoint: None,
+            cancel: Cancel::None,
+            cancel_asked: false,
+            missed_by: None,
             ran: 0,
             last_fence: 0,
         }
@@ -134,7 +150,12 @@ impl World {
             draining: false,
             lease_end,
         });
-        self.feed(self.workers.len() - 1, Event::Begin);
+        let who = self.workers.len() - 1;
+        // Whoever bound later finds it stored.
+        if self.cancel_asked && self.missed_by != Some(who) {
+            self.feed(who, Event::CancelHeard);
+        }
+        self.feed(who, Event::Begin);
     }
 
     /// As [`crate::server`] does it: under a lost lease nothing but the loss counts.
@@ -175,6 +196,9 @@ impl World {
         let Worker { attempt, found, draining, .. } = &self.workers[who];
         assert_eq!(*found, self.checkpoint, "started without the checkpoint");
         assert!(!draining, "started by a worker that stops");
+        let is_cancelled = |it: &Stored| it.seen.cancelled || it.seen.kind == Kind::CancelRequested;
+        let unheard = self.missed_by == Some(who);
+        assert!(unheard || !self.record.as_ref().is_some_and(is_cancelled), "started what is cancelled");
         assert!(self.setting.deadline.is_none_or(|end| self.now < at(end)), "started after the deadline");
         assert!(attempt.spent() <= self.setting.terms.attempts, "more attempts than allowed");
         if let Some(fence) = attempt.fence() {
@@ -202,7 +226,7 @@ impl World {
                 Event::Found(Ok(self.checkpoint.is_some()))
             }
             Action::Read(_) => {
-                Event::Read(if matches!(fate, Fate::Lost) { Err(()) } else { Ok(self.seen()) })
+                Event::Read(if matches!(fate, Fate::Lost) { Err(()) } else { Ok(self.seen(who)) })
             }
             Action::Write(write) => {
                 let written = self.write(who, write, fate);
@@ -232,10 +256,60 @@ impl World {
         self.feed(who, event);
     }
 
-    fn seen(&self) -> Option<Seen> {
-        self.record
-            .as_ref()
-            .map(|record| Seen { wait: Some(record.not_before.since(self.now)), ..record.seen.clone() })
+    /// What a worker reads: the record, and beside it what asks to cancel.
+    fn seen(&self, who: usize) -> Option<Seen> {
+        let cancelled = self.cancel == Cancel::Stored && self.workers[who].attempt.may_be_cancelled();
+        let Some(Stored { seen, not_before }) = &self.record else {
+            return cancelled.then(Seen::cancel_stored);
+        };
+        let wait = Some(not_before.since(self.now));
+        Some(Seen { wait, cancelled: seen.cancelled || cancelled, ..seen.clone() })
+    }
+
+    /// The caller asks to cancel; a worker may miss that.
+    pub(super) fn cancel(&mut self, missed_by: Option<usize>) {
+        if self.acked || self.cancel == Cancel::Stored {
+            return;
+        }
+        (self.cancel, self.cancel_asked) = (Cancel::Stored, true);
+        self.missed_by = missed_by;
+        for who in (0..self.workers.len()).filter(|who| Some(*who) != missed_by) {
+            self.feed(who, Event::CancelHeard);
+        }
+    }
+
+    /// Whoever has the message that asks to cancel looks at the record.
+    pub(super) fn look_to_cancel(&mut self, fate: Fate) {
+        if self.cancel != Cancel::Stored || !matches!(fate, Fate::Answered | Fate::AnswerLost) {
+            return;
+        }
+        let Some(Stored { seen, .. }) = &self.record else {
+            let mark = Seen { lease: Duration::ZERO, ..Seen::cancel_stored() };
+            return self.cancel_record(Stored { seen: mark, not_before: Moment(0) }, fate);
+        };
+        match seen.kind {
+            _ if seen.cancelled => self.cancel = Cancel::Settled,
+            Kind::Outcome | Kind::CancelRequested => self.cancel = Cancel::Settled,
+            Kind::Claim => {
+                let owner = self.workers.iter().position(|it| it.attempt.id() == seen.attempt_id);
+                self.feed(owner.expect("a claim has an owner"), Event::Cancel);
+            }
+            Kind::Released => {
+                let record = self.record.clone().expect("looked at");
+                let seen = Seen { cancelled: true, ..record.seen };
+                self.cancel_record(Stored { seen, ..record }, fate);
+            }
+            Kind::Unknown => unreachable!("nobody writes one"),
+        }
+    }
+
+    fn cancel_record(&mut self, mut record: Stored, fate: Fate) {
+        self.sequence += 1;
+        record.seen.sequence = self.sequence;
+        self.record = Some(record);
+        if matches!(fate, Fate::Answered) {
+            self.cancel = Cancel::Settled;
+        }
     }
 
     fn ask(&self, attempt_id: AttemptId, fate: Fate) -> Owner {
@@ -264,6 +338,7 @@ impl World {
             worker: String::new(),
             lease: LEASE,
             wait: None,
+            cancelled: write.what == What::Claim && attempt.is_cancelled(),
         };
         let record = Stored { seen, not_before: self.now + delay };
         match fate {
@@ -297,6 +372,10 @@ impl World {
         }
         if let What::Outcome(Outcome::Rejected(_)) = write.what {
             assert_eq!(self.ran, 0, "rejected what ran");
+        }
+        if write.what == What::Outcome(Outcome::Cancelled) {
+            assert!(self.cancel_asked, "cancelled, and nobody asked for it");
+            assert!(record.seen.attempt > 0 || self.ran == 0, "`never ran` of what ran");
         }
         self.sequence += 1;
         record.seen.sequence = self.sequence;
@@ -420,6 +499,7 @@ impl World {
         for _ in 0..300 {
             self.arrive();
             self.deliver();
+            self.look_to_cancel(Fate::Answered);
             for who in 0..self.workers.len() {
                 self.end(who, Ending::Value);
                 self.beat(who, true, true);
@@ -427,7 +507,8 @@ impl World {
                     self.act(who, Fate::Answered);
                 }
             }
-            if self.acked && self.workers.iter().all(|it| it.crashed || it.attempt.is_over()) {
+            let settled = self.cancel != Cancel::Stored;
+            if self.acked && settled && self.workers.iter().all(|it| it.crashed || it.attempt.is_over()) {
                 return;
             }
             self.advance(Duration::from_secs(2));

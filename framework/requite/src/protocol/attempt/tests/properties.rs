@@ -67,6 +67,8 @@ fn happen(world: &mut World, (what, who, how): Step) {
         22 => world.pass(how % 16),
         23 | 24 => world.checkpoint(who),
         25 => world.drain(who),
+        26 | 27 => world.cancel(how.is_multiple_of(4).then_some(who)),
+        28..=30 => world.look_to_cancel(fate(how)),
         _ => world.advance(Duration::from_secs(31)),
     }
 }
@@ -75,12 +77,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     /// One outcome that is never replaced, one handler at a time, no start after the outcome, an ack only after it,
-    /// `Rejected` only for what never ran, one start for `once`, checkpoints in their order and found, no handler that a
+    /// `Rejected` only for what never ran, no start of what is cancelled, one start for `once`, checkpoints in their order and found, no handler that a
     /// stopping worker lets run on behind one, and an end: see the assertions of the model.
     #[test]
     fn every_request_ends_in_one_outcome(
         setting in settings(),
-        steps in prop::collection::vec((0u8..27, any::<u8>(), any::<u8>()), 1..120),
+        steps in prop::collection::vec((0u8..32, any::<u8>(), any::<u8>()), 1..120),
     ) {
         let mut world = World::new(setting);
         for step in steps {

@@ -1,0 +1,270 @@
+//! Asking to cancel is a request of its own, stored like any other, so that it counts also while nobody listens. Whoever is
+//! given it sees to it that the request's record says so; only who holds the request ends it.
+//!
+//! A fresh request starts without a look at its record, and would miss what stands there. So every worker also hears what
+//! asks to cancel as it is published. What is heard decides nothing: it only takes that short cut away.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    held::Held,
+    keeper::Keeper,
+    method::{MethodRuntime, ServiceRuntime, record_headers},
+    settle,
+};
+use crate::{
+    broker::{
+        AnyBroker, Broker, Headers, Message, Outgoing, Subject, Subscription,
+        api::{self, ApiFailure, StoreAnswer},
+        headers_of,
+    },
+    protocol::time::Moment,
+    subject::{CANCEL, Origin},
+    wire::{
+        VERSION,
+        control::MineQuestion,
+        header,
+        jetstream::{RawMessage, nanos},
+        payload_hash,
+        record::{AttemptId, Kind, Record},
+        request::{Checked, Envelope},
+    },
+};
+
+/// A cancellation that has not come to its end is looked at again after this long.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How long one look may take: a few round trips.
+const LOOK: Duration = Duration::from_secs(10);
+/// What is heard is remembered for this many requests.
+const MOST: usize = 1 << 16;
+
+/// The requests of which somebody was heard to cancel them, as `<caller>.<id>`.
+#[derive(Debug, Default)]
+pub(crate) struct Cancels {
+    heard: Mutex<HashSet<String>>,
+    /// Most workers have never heard any.
+    any: AtomicBool,
+}
+
+impl Cancels {
+    pub(crate) fn is_heard(&self, origin: Origin<'_>) -> bool {
+        self.any.load(Ordering::Acquire) && {
+            let name = format!("{}.{}", origin.caller, origin.id);
+            self.heard.lock().expect("nobody panics with the set in hand").contains(&name)
+        }
+    }
+
+    /// Whether there was room for it; if not, everything is forgotten.
+    fn hear(&self, name: String) -> bool {
+        let mut heard = self.heard.lock().expect("nobody panics with the set in hand");
+        let has_room = heard.len() < MOST;
+        if !has_room {
+            heard.clear();
+        }
+        heard.insert(name);
+        self.any.store(true, Ordering::Release);
+        has_room
+    }
+}
+
+/// Hears what asks to cancel requests of a service until the worker stops.
+pub(super) async fn hear(
+    mut messages: impl Subscription,
+    methods: Vec<Arc<MethodRuntime>>,
+    keeper: Keeper,
+    draining: CancellationToken,
+) {
+    let Some(service) = methods.first().map(|method| Arc::clone(&method.service)) else {
+        return;
+    };
+    loop {
+        let message = tokio::select! {
+            biased;
+            message = messages.next() => message,
+            () = draining.cancelled() => return,
+        };
+        let Some(Message { subject, headers, .. }) = message else {
+            return;
+        };
+        let origin = service.subjects.parse_request(&subject).filter(Origin::is_valid);
+        let Some(origin) = origin.filter(|_| Envelope::check(&headers) == Checked::Cancel) else {
+            continue;
+        };
+        let name = format!("{}.{}", origin.caller, origin.id);
+        if !service.cancels.hear(name.clone()) {
+            // What was forgotten is found by whoever looks: so does every worker with requests from before it bound.
+            methods.iter().for_each(|method| method.bind(None));
+        }
+        keeper.cancel_heard(name);
+    }
+}
+
+/// Whether a message that asks to cancel this request is stored, and not yet written into its record.
+pub(super) async fn is_stored(held: &Held, via: &AnyBroker) -> Result<bool, ()> {
+    let (service, origin) = (&held.method.service, held.origin());
+    let subject = service.subjects.cancel(origin.caller, origin.id);
+    let reading = api::read_next(via, &service.request_stream, &subject, 1);
+    let read = tokio::time::timeout(settle::answer_within(held), reading).await;
+    match read {
+        Ok(Ok(found)) => Ok(found.is_some_and(|message| check(&message) == Some(Checked::Cancel))),
+        failed => {
+            tracing::warn!(subject, ?failed, "whether a request is cancelled could not be read");
+            Err(())
+        }
+    }
+}
+
+/// What the headers of a stored message say.
+fn check(message: &RawMessage) -> Option<Checked> {
+    headers_of(&message.header_block()?).map(|headers| Envelope::check(&headers))
+}
+
+/// One message that asks to cancel, in a worker's hands. It takes a slot until it is settled or handed back.
+pub(super) struct Cancel {
+    pub(super) method: Arc<MethodRuntime>,
+    pub(super) subject: Subject,
+    pub(super) ack: Subject,
+    pub(super) expires: Moment,
+}
+
+/// Frees the slot, whatever the task comes to.
+struct Slot(Arc<MethodRuntime>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.slots.release();
+    }
+}
+
+impl Cancel {
+    /// Takes its slot now; what is returned does the rest.
+    pub(super) fn attend(self, keeper: Keeper) -> impl Future<Output = ()> + Send {
+        self.method.slots.take();
+        let slot = Slot(Arc::clone(&self.method));
+        async move {
+            let service = &slot.0.service;
+            let origin = service.subjects.parse_request(&self.subject).expect("checked on arrival");
+            let looked = tokio::time::timeout(LOOK, look(service, origin)).await;
+            match looked {
+                Ok(Ok(true)) => {
+                    let now = service.broker.now();
+                    settle::send_ack(&self.ack, now, self.expires, &service.broker).await;
+                }
+                Ok(Ok(false)) => keeper.nak(&self.ack, AGAIN, self.expires),
+                failed => {
+                    tracing::warn!(subject = %self.subject, ?failed, "cannot cancel yet; trying again");
+                    keeper.nak(&self.ack, AGAIN, self.expires);
+                }
+            }
+        }
+    }
+}
+
+/// Does what the record asks for; whether it says now that the request is cancelled, or nothing is left to cancel.
+async fn look(service: &ServiceRuntime, origin: Origin<'_>) -> Result<bool, ApiFailure> {
+    let subject = service.subjects.record(origin.caller, origin.id);
+    let read = || api::read_leader(&service.broker, &service.record_stream, &subject);
+    let Some(found) = read().await? else {
+        return match request(service, origin).await? {
+            Some(request) => Ok(mark(service, origin, &request).await),
+            // It may have come to its end between the two looks.
+            None => Ok(read().await?.is_none()),
+        };
+    };
+    let Some(record) = Record::decode(&found.payload) else {
+        return Ok(false);
+    };
+    match record.kind {
+        Kind::Outcome | Kind::CancelRequested => Ok(true),
+        Kind::Claim | Kind::Released if record.cancel => Ok(true),
+        Kind::Claim => {
+            tell_owner(service, origin, &record).await;
+            Ok(false)
+        }
+        Kind::Released => {
+            Ok(write(service, origin, &Record { cancel: true, ..record }, found.sequence).await)
+        }
+        Kind::Unknown => Ok(false),
+    }
+}
+
+/// The request itself, where it is stored.
+async fn request(service: &ServiceRuntime, origin: Origin<'_>) -> Result<Option<RawMessage>, ApiFailure> {
+    let filter = service.subjects.request_of_any_method(origin.caller, origin.id);
+    let mut next = 1;
+    loop {
+        let found = api::read_next(&service.broker, &service.request_stream, &filter, next).await?;
+        let Some(message) = found else {
+            return Ok(None);
+        };
+        if let Some(Checked::Call(_)) = check(&message) {
+            return Ok(Some(message));
+        }
+        next = message.seq + 1;
+    }
+}
+
+/// Marks a request that no record is about.
+async fn mark(service: &ServiceRuntime, origin: Origin<'_>, request: &RawMessage) -> bool {
+    let called = service.subjects.parse_request(&request.subject);
+    let Some((called, body)) = called.filter(|it| it.method != CANCEL).zip(request.payload()) else {
+        return false;
+    };
+    let Some(Checked::Call(envelope)) = check(request) else {
+        return false;
+    };
+    let mark = Record {
+        kind: Kind::CancelRequested,
+        method: called.method,
+        attempt: 0,
+        attempt_id: AttemptId::default(),
+        write: 0,
+        spent: 0,
+        delivery: 0,
+        request: request.seq,
+        stored: stored_at(request),
+        worker: service.worker.as_str(),
+        lease: 0,
+        hash: payload_hash(envelope.content_type.as_str(), &body),
+        not_before: None,
+        cancel: false,
+        error: None,
+        status: None,
+        reason: None,
+        content_type: None,
+        body: None,
+    };
+    write(service, origin, &mark, 0).await
+}
+
+/// By the server's clock, in nanoseconds.
+fn stored_at(message: &RawMessage) -> u64 {
+    let stamp = humantime::parse_rfc3339_weak(&message.time).ok();
+    stamp.and_then(|it| it.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, nanos)
+}
+
+async fn write(service: &ServiceRuntime, origin: Origin<'_>, record: &Record<'_>, expected: u64) -> bool {
+    let subject = format!("{}{}.{}", service.record_put_prefix, origin.caller, origin.id);
+    let headers = record_headers(record.kind, expected, None);
+    let message = Outgoing::new(subject, record.encode()).headers(headers);
+    // Anything else is looked at again: the record tells what became of it.
+    matches!(api::store(&service.broker, message, api::ANSWER_WITHIN).await, StoreAnswer::Stored(_))
+}
+
+async fn tell_owner(service: &ServiceRuntime, origin: Origin<'_>, claim: &Record<'_>) {
+    let id = format!("{}.{}", origin.caller, origin.id);
+    let told = MineQuestion { id: &id, attempt_id: claim.attempt_id }.encode();
+    let mut message = Outgoing::new(service.subjects.told_to_cancel(claim.worker), Bytes::from(told));
+    message.headers = Headers::default().with(header::VERSION, VERSION);
+    let _ = service.broker.publish(message).await;
+}
