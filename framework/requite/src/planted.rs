@@ -27,10 +27,12 @@ pub(crate) enum Bug {
     DiscardOld,
     /// The server stops delivering after the third time.
     MaxDeliver,
+    /// What asks to cancel is not heard: a fresh request starts without a look.
+    CancelUnheard,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::AckFirst,
         Self::ComputedAnswer,
         Self::OutcomeOverwritten,
@@ -41,6 +43,7 @@ impl Bug {
         Self::BeatsAmongHandlers,
         Self::DiscardOld,
         Self::MaxDeliver,
+        Self::CancelUnheard,
     ];
 }
 
