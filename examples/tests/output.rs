@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    io::{BufRead, BufReader},
     process::{Command, Stdio},
 };
 
@@ -97,6 +98,36 @@ fn resume_goes_on_at_the_checkpoint_and_writes_every_row_once() {
     assert!(begun[1] >= 3_000 && begun[2] >= 6_000, "{text}");
     assert!(text.contains("the import was ended by attempt 3"), "{text}");
     assert!(text.trim_end().ends_with("every row is there once, in its order: true"), "{text}");
+}
+
+/// What `progress_bar` prints, with Ctrl-C once it says that it may be pressed, or without.
+fn progress_bar(interrupted: bool) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_progress_bar"));
+    let mut child = command.env("NATS_URL", "").stdout(Stdio::piped()).spawn().expect("it can be started");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map(Result::unwrap);
+    let mut text = String::new();
+    for line in lines.by_ref() {
+        text += &line;
+        text.push('\n');
+        if line.contains("Ctrl-C") && interrupted {
+            let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+            assert!(interrupt.expect("there is `kill`").success());
+        }
+    }
+    assert!(child.wait().unwrap().success(), "{text}");
+    text
+}
+
+#[test]
+fn progress_bar_shows_all_of_it_or_as_much_as_there_is_at_ctrl_c() {
+    let text = progress_bar(false);
+    assert!(text.contains("printed 200 of 200 pages"), "{text}");
+    let moves = text.lines().find_map(|line| line.strip_prefix("the bar moved ")?.strip_suffix(" times"));
+    assert!(moves.and_then(|it| it.parse::<u32>().ok()).is_some_and(|moves| moves > 5), "{text}");
+    let text = progress_bar(true);
+    assert!(text.contains("cancelled"), "{text}");
+    let pages = text.lines().find_map(|line| line.strip_prefix("printed ")?.strip_suffix(" of 200 pages"));
+    assert!(pages.and_then(|it| it.parse::<u32>().ok()).is_some_and(|pages| pages < 200), "{text}");
 }
 
 #[test]
