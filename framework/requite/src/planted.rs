@@ -27,7 +27,7 @@ pub(crate) enum Bug {
     DiscardOld,
     /// The server stops delivering after the third time.
     MaxDeliver,
-    /// What asks to cancel is not heard: a fresh request starts without a look.
+    /// What was heard to be cancelled starts without a look, if it is fresh.
     CancelUnheard,
 }
 

@@ -60,6 +60,9 @@ marks! {
     Interrupted,
     Expired,
     Rejected,
+    Cancelled,
+    /// The same, and no handler ever ran.
+    CancelledBeforeStart,
     /// A copy was refused, because one is in the queue.
     Exists,
     /// A copy was dropped, because its message id is known.

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | `setting` | who takes part, which faults, how many |
 //! | `world` | a state, and its steps |
-//! | `server`, `worker`, `caller` | what each can do, and what can go wrong with it |
+//! | `server`, `worker`, `caller`, `cancel` | what each can do, and what can go wrong with it |
 //! | `promises` | what must hold in every state |
 //! | `marks` | what has to be reached in some |
 //! | `twins` | known bugs, and the promise that each breaks |
@@ -65,6 +65,7 @@ use crate::{
 };
 
 mod caller;
+mod cancel;
 mod marks;
 mod promises;
 mod server;

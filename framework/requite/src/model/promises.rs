@@ -4,6 +4,7 @@ use stateright::Property;
 
 use super::{
     Protocol,
+    cancel::Cancel,
     world::{Party, Request, Step, World},
 };
 use crate::protocol::attempt::Ending;
@@ -41,6 +42,7 @@ promises! {
     RefusedNeverRan: "what was refused never ran, and never will",
     AttemptsAreCounted: "no more attempts than allowed",
     NotAfterTheDeadline: "nothing starts after the deadline",
+    CancelledDoesNotBegin: "what a record says is cancelled does not begin, and `never ran` is true",
     LostIsLost: "with its lease an attempt ends",
     CheckpointsStand: "a checkpoint is replaced by later ones of whoever holds the request, and the next attempt finds it",
     HandedOverAtCheckpoint: "a worker that stops lets no handler run on behind its checkpoint",
@@ -95,10 +97,10 @@ impl World {
     }
 
     fn is_at_its_end(&self) -> bool {
-        let kept =
-            self.requests.iter().enumerate().all(|(request, it)| {
-                it.queue.is_empty() && (it.copies == 0 || self.outcome(request).is_some())
-            });
+        let kept = self.requests.iter().enumerate().all(|(request, it)| {
+            let settled = it.queue.is_empty() && it.cancel != Cancel::Stored;
+            settled && (it.copies == 0 || self.outcome(request).is_some())
+        });
         kept && self.hands.is_empty() && !self.calls.iter().any(|it| matches!(it, Party::Calling(_)))
     }
 
@@ -112,7 +114,7 @@ impl World {
             // To wait on is for those who must not take over yet.
             Step::LookAgain(at) => !self.may_have_waited(at, true),
             Step::End(_, ending) => !matches!(ending, Ending::Error { retry: Some(_) }),
-            Step::DelayOver(_) | Step::Deliver { .. } => true,
+            Step::DelayOver(_) | Step::Deliver { .. } | Step::LookToCancel(_) => true,
             _ => false,
         });
         (!steps.is_empty()).then(|| steps[turn % steps.len()])

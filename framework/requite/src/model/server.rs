@@ -2,6 +2,7 @@
 
 use super::{
     Protocol,
+    cancel::Cancel,
     marks::Mark,
     promises::Promise,
     setting::Fault,
@@ -150,6 +151,7 @@ impl World {
                     self.breaks(Promise::AttemptsAreCounted);
                 }
             }
+            (_, Some(Outcome::Cancelled)) => self.ends_cancelled(protocol, request, record.attempt),
             (_, Some(outcome)) => self.ends_as(protocol, request, outcome),
             _ => {}
         }
@@ -169,6 +171,14 @@ impl World {
             self.breaks(Promise::CheckpointsStand);
         }
         true
+    }
+
+    fn ends_cancelled(&mut self, protocol: &Protocol, request: usize, attempt: u32) {
+        protocol.mark(if attempt == 0 { Mark::CancelledBeforeStart } else { Mark::Cancelled });
+        let it = &self.requests[request];
+        if it.cancel == Cancel::Unasked || (attempt == 0 && it.runs > 0) {
+            self.breaks(Promise::CancelledDoesNotBegin);
+        }
     }
 
     fn ends_as(&mut self, protocol: &Protocol, request: usize, outcome: Outcome) {
@@ -238,7 +248,11 @@ impl World {
             1 => {}
             _ => protocol.mark(Mark::Redelivery),
         }
-        self.feed(protocol, self.hands.len() - 1, Event::Begin);
+        let at = self.hands.len() - 1;
+        if self.requests[request].cancel != Cancel::Unasked {
+            self.feed(protocol, at, Event::CancelHeard);
+        }
+        self.feed(protocol, at, Event::Begin);
     }
 
     /// What hung in the network arrives.

@@ -69,6 +69,8 @@ pub(super) struct Setting {
     pub(super) checkpoints: u8,
     /// The requests have a deadline, and it may pass at any time.
     pub(super) deadline: bool,
+    /// A caller may cancel each request, at any time.
+    pub(super) cancels: bool,
     /// Workers may have started after a request was stored.
     pub(super) backlog: bool,
     pub(super) faults: &'static [Fault],
@@ -152,6 +154,7 @@ pub(super) fn settings() -> Vec<Setting> {
         endings: VALUE,
         checkpoints: 0,
         deadline: false,
+        cancels: false,
         backlog: true,
         faults: ONE_SERVER,
         budget: 2,
@@ -168,6 +171,13 @@ pub(super) fn settings() -> Vec<Setting> {
         Setting { name: "three servers, failing", endings: FAILING, ..replicated.clone() },
         Setting { name: "three servers, deadline", deadline: true, backlog: true, ..replicated.clone() },
         Setting { name: "three servers, checkpoints", checkpoints: 2, ..replicated.clone() },
+        Setting {
+            name: "three servers, cancelled",
+            cancels: true,
+            endings: RETRIED,
+            budget: 1,
+            ..replicated.clone()
+        },
         Setting { name: "three servers", endings: RETRIED, ..replicated },
         Setting { name: "same key, three servers", ..same_key.clone() },
         Setting { name: "same key, another payload", calls: OTHER_PAYLOAD, ..same_key.clone() },
@@ -179,6 +189,7 @@ pub(super) fn settings() -> Vec<Setting> {
         Setting { name: "one server, fenced", terms: fenced(PLAIN), budget: 1, ..plain.clone() },
         Setting { name: "one server, retries", endings: RETRIED, budget: 1, ..plain.clone() },
         Setting { name: "one server, checkpoints", checkpoints: 2, budget: 1, ..plain.clone() },
+        Setting { name: "one server, cancelled", cancels: true, budget: 1, ..plain.clone() },
         Setting { name: "one server, deadline", deadline: true, ..plain.clone() },
         Setting { name: "one server, once", terms: once(PLAIN), ..plain.clone() },
         plain,

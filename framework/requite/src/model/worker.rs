@@ -59,6 +59,9 @@ impl World {
         }
         if hand.handler {
             steps.extend(protocol.setting.endings.iter().map(|ending| Step::End(at, *ending)));
+            if hand.attempt.is_cancelled() {
+                steps.push(Step::End(at, Ending::Killed));
+            }
             if !hand.stores && hand.checkpoint < protocol.setting.checkpoints {
                 steps.push(Step::Checkpoint(at));
             }
@@ -201,6 +204,7 @@ impl World {
             (Promise::RefusedNeverRan, it.refused_payloads & 1 << payload != 0),
             (Promise::AttemptsAreCounted, spent > setting.terms.attempts),
             (Promise::CheckpointsStand, found != checkpoint),
+            (Promise::CancelledDoesNotBegin, it.record.is_some_and(|it| it.cancelled)),
             (Promise::NotAfterTheDeadline, setting.deadline && self.expired),
         ];
         for (promise, _) in broken.into_iter().filter(|(_, broken)| *broken) {
@@ -284,7 +288,8 @@ impl World {
         let hand = &mut self.hands[at];
         let (doubt, by) = (hand.doubt.take(), hand.by);
         let record = self.requests[hand.request].record;
-        let stays = self.feed(protocol, at, Event::Read(Ok(record.map(seen))));
+        let seen = self.seen_by(at);
+        let stays = self.feed(protocol, at, Event::Read(Ok(seen)));
         let Some(write) = doubt else { return };
         if record.is_some_and(|it| it.by == by && it.write == write.number) {
             protocol.mark(Mark::DoubtWasStored);
@@ -311,6 +316,7 @@ impl World {
             delivery: attempt.delivery_count(),
             payload: hand.payload,
             waits,
+            cancelled: write.what == What::Claim && attempt.is_cancelled(),
             outcome,
         }
     }
@@ -386,8 +392,8 @@ impl World {
     }
 }
 
-/// The record as a worker reads it.
-fn seen(record: Record) -> Seen {
+/// The record in a worker's words.
+pub(super) fn seen(record: Record) -> Seen {
     let Record { sequence, kind, by, attempt, write, spent, delivery, waits, .. } = record;
     Seen {
         sequence,

@@ -1,7 +1,7 @@
 //! A state: what is stored, what each worker has in hand, where each call stands, what is still on its way; and every
 //! step from it.
 
-use super::{Protocol, promises::Promise, setting::Fault};
+use super::{Protocol, cancel::Cancel, promises::Promise, setting::Fault};
 use crate::{
     protocol::{
         attempt::{Attempt, Ending, Event, Outcome, Write},
@@ -41,6 +41,7 @@ pub(super) struct Request {
     pub(super) checkpoint: u8,
     /// How many deliveries there were; names attempts.
     pub(super) deliveries: u8,
+    pub(super) cancel: Cancel,
     /// A caller knows that it is accepted.
     pub(super) accepted: bool,
     /// How often a handler began to work on it.
@@ -103,7 +104,28 @@ pub(super) struct Record {
     pub(super) payload: u8,
     /// Released, and to be let lie for a while.
     pub(super) waits: bool,
+    /// It says that the request is cancelled.
+    pub(super) cancelled: bool,
     pub(super) outcome: Option<Outcome>,
+}
+
+impl Default for Record {
+    /// Nobody's, and of no attempt.
+    fn default() -> Self {
+        Self {
+            sequence: 0,
+            kind: Kind::Unknown,
+            by: 0,
+            attempt: 0,
+            write: 0,
+            spent: 0,
+            delivery: 0,
+            payload: 0,
+            waits: false,
+            cancelled: false,
+            outcome: None,
+        }
+    }
 }
 
 /// An outcome, with the attempt that came to it: the values of two attempts are never the same.
@@ -230,6 +252,9 @@ pub(super) enum Step {
     /// A released request may be started again.
     DelayOver(usize),
     Expire,
+    /// A caller asks to cancel a request; whoever is given that looks at the record.
+    Cancel(usize),
+    LookToCancel(usize),
     Goes(Fault, usize),
 }
 
@@ -270,6 +295,7 @@ impl World {
         }
         self.steps_of_callers(protocol, steps);
         self.steps_of_server(protocol, steps);
+        self.steps_of_cancels(protocol, steps);
         for at in 0..self.hands.len() {
             self.steps_of_worker(protocol, at, steps);
         }
@@ -321,6 +347,8 @@ impl World {
                 }
             }
             Step::Expire => self.expired = true,
+            Step::Cancel(request) => self.cancel(protocol, request),
+            Step::LookToCancel(request) => self.look_to_cancel(protocol, request),
             Step::Goes(fault, at) => {
                 self.faults -= 1;
                 self.go_wrong(protocol, fault, at);

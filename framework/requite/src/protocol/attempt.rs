@@ -169,7 +169,10 @@ impl Attempt {
         let Terms { once, fenced, always_claim, .. } = self.terms;
         #[cfg(test)]
         let count = if is_planted(Bug::NoClaimOnRedelivery) { 1 } else { count };
-        let claims = resend || once || fenced || always_claim || self.cancel_heard;
+        let heard = self.cancel_heard;
+        #[cfg(test)]
+        let heard = heard && !is_planted(Bug::CancelUnheard);
+        let claims = resend || once || fenced || always_claim || heard;
         count == 1 && fresh && above_bound && !claims
     }
 

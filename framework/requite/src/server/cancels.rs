@@ -41,9 +41,6 @@ use crate::{
     },
 };
 
-#[cfg(test)]
-use crate::planted::{Bug, is_planted};
-
 /// A cancellation that has not come to its end is looked at again after this long.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long one look may take: a few round trips.
@@ -61,10 +58,6 @@ pub(crate) struct Cancels {
 
 impl Cancels {
     pub(crate) fn is_heard(&self, origin: Origin<'_>) -> bool {
-        #[cfg(test)]
-        if is_planted(Bug::CancelUnheard) {
-            return false;
-        }
         self.any.load(Ordering::Acquire) && {
             let name = format!("{}.{}", origin.caller, origin.id);
             self.heard.lock().expect("nobody panics with the set in hand").contains(&name)
