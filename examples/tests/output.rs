@@ -114,7 +114,7 @@ fn progress_bar(interrupted: bool) -> String {
             assert!(interrupt.expect("there is `kill`").success());
         }
     }
-    assert!(child.wait().unwrap().success(), "{text}");
+    assert!(child.wait().is_ok_and(|status| status.success()), "{text}");
     text
 }
 

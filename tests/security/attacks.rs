@@ -129,6 +129,14 @@ pub(crate) const WRITES: &[Row] = &[
         let request = Sent::request(format!("rq.req.vault.stamp.shop.{}", t.id()), &t.mark);
         Attempt::denied(request, Aim::Runs(t.mark.clone()))
     }),
+    row("cancels another's call", ALL, Needs::Nothing, |t| {
+        let subject = format!("rq.req.vault.-cancel.shop.{}", t.id());
+        Attempt::denied(Sent::to(&subject), Aim::Arrives(subject))
+    }),
+    row("tells a worker that a request of its own is cancelled", ALL, Needs::Nothing, |t| {
+        let subject = format!("rq.ctl.vault.-w.{}.cancel", t.mark);
+        Attempt::denied(Sent::to(&subject), Aim::Arrives(subject))
+    }),
     row("requests of its own service", WORKER, Needs::Nothing, |t| {
         let stored = Aim::Stored("rq_REQ_mint".into(), t.queued());
         Attempt::denied(Sent::request(t.queued(), "forged"), stored)

@@ -3,7 +3,7 @@
 
 use std::{future::IntoFuture, time::Duration};
 
-use requite::{CallError, RequestId, Server, Setup, Unavailable, Why};
+use requite::{CallError, CancelAnswer, RequestId, Server, Setup, Unavailable, Why};
 use requite_test::NatsCluster;
 use serde_json::{Value, json};
 
@@ -85,6 +85,9 @@ async fn calls(stage: &Stage) -> Vec<&'static str> {
     let (first, second) =
         tokio::join!(soon("awaited", accepted), soon("attached by id", elsewhere.attach_wait("").id(id)));
     assert_eq!((first.unwrap(), second.unwrap()), (2, 2));
+    let cancelled = soon("started", shop.wait(3).start()).await.unwrap();
+    assert_eq!(soon("cancel", cancelled.cancel()).await, Ok(CancelAnswer::Signalled));
+    assert_eq!(soon("goes on", cancelled).await.unwrap(), 3);
     soon("with a worker", shop.stamp("c".into()).require_worker()).await.unwrap();
     // A method that another version of the service has.
     let other = DepotClient::new(shop.client().clone());
@@ -105,6 +108,7 @@ async fn calls(stage: &Stage) -> Vec<&'static str> {
         "attach by key from another process",
         "attach by id from another process",
         "call that requires a worker",
+        "cancelled call",
     ]
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use requite::{CallError, CancelAnswer, RunningServer, prelude::*};
-use requite_test::NatsServer;
+use requite_test::{NatsCluster, NatsServer};
 use tokio::sync::watch;
 
 use super::fixture::{SHOP, SOON, connect, serve, until, within};
@@ -178,6 +178,23 @@ async fn what_no_worker_is_there_for_is_cancelled_and_never_runs() {
     assert_eq!(town.mill.runs(), 0);
 }
 
+/// Several servers do not forget who had a request, so there it is known that nobody had.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_worker_is_there_for_on_three_servers_has_certainly_never_run() {
+    let (cluster, mill) = (NatsCluster::start(3).await.unwrap(), Mill::new());
+    let client = connect(&cluster.url(0), SHOP).await;
+    let server = || Server::new(&client).serve(mill.clone()).replicas(3);
+    within(SOON * 3, server().prepare()).await.unwrap();
+    let caller = MillClient::new(client.clone());
+    let call = within(SOON * 3, caller.heed(1).start()).await.unwrap();
+    let id = call.id().clone();
+    assert_eq!(within(SOON, call.cancel()).await, Ok(CancelAnswer::Signalled));
+    let _worker = within(SOON * 3, server().start()).await.unwrap();
+    assert!(!may_have_run(within(SOON * 3, call).await));
+    assert_eq!(mill.runs(), 0);
+    assert_eq!(within(SOON, caller.cancel(&id)).await, Ok(CancelAnswer::CancelledBeforeStart));
+}
+
 #[tokio::test]
 async fn a_handler_that_runs_is_told_and_may_end_with_a_value() {
     let town = Town::open().await;
@@ -218,6 +235,34 @@ async fn what_waits_for_another_attempt_gets_none() {
     assert_eq!(within(SOON, call.cancel()).await, Ok(CancelAnswer::Signalled));
     assert!(may_have_run(within(SOON, call).await));
     assert_eq!(town.mill.runs(), 1);
+}
+
+/// The server's own answers can be aimed at any subject, past the permissions of whoever asks.
+#[tokio::test]
+async fn what_the_server_was_made_to_publish_cancels_nothing() {
+    let town = Town::open().await;
+    let running = within(SOON, town.client.heed(10).start()).await.unwrap();
+    let _busy = within(SOON, town.client.queue(1).start()).await.unwrap();
+    town.has_begun(2).await;
+    let queued = within(SOON, town.client.queue(2).start()).await.unwrap();
+    let stranger = connect(&town.nats.url(), "stranger").await;
+    let nats = stranger.nats().unwrap();
+    for id in [running.id(), queued.id()] {
+        let cancel = format!("rq.req.mill.-cancel.shop.{id}");
+        // An acknowledgement, and somebody else's wish as it is stored.
+        let own = "rq.req.mill.-cancel.stranger.k.a";
+        let mut headers = requite::async_nats::HeaderMap::new();
+        headers.insert("Rq-V", "1");
+        headers.insert("Rq-Kind", "cancel");
+        headers.insert("Nats-Stream", "rq_REQ_mill");
+        nats.publish_with_reply(own, cancel.clone(), "".into()).await.unwrap();
+        nats.publish_with_headers(cancel, headers, "".into()).await.unwrap();
+    }
+    nats.flush().await.unwrap();
+    until("they are buried", async || town.worker.stats().dead_letters >= 3).await;
+    town.mill.gate.send_replace(true);
+    assert_eq!(within(SOON, running).await.unwrap(), 10);
+    assert_eq!(within(SOON, queued).await.unwrap(), 2);
 }
 
 #[tokio::test]
