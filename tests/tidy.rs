@@ -60,6 +60,18 @@ fn only_the_jetstream_broker_names_async_nats() {
 }
 
 #[test]
+fn nothing_reads_the_date() {
+    let product: Vec<_> = without_test_files("framework/requite/src");
+    let differential = |it: &&Source| it.is_below("framework/requite/src/broker/simulated/differential/");
+    let product: Vec<_> = product.into_iter().filter(|it| !differential(&it)).collect();
+    holds(&product, reads_the_date);
+    let good =
+        "fn f(t: T) { t.duration_since(UNIX_EPOCH); } #[cfg(test)] mod tests { use std::time::SystemTime; }";
+    tells(reads_the_date, ANY, "fn f() { SystemTime::now(); }", good);
+    tells(reads_the_date, ANY, "fn f() { std::time::UNIX_EPOCH.elapsed(); }", good);
+}
+
+#[test]
 fn only_subject_rs_formats_subjects() {
     holds(&without_test_files("framework/requite/src"), formats_subjects);
     tells(

@@ -31,6 +31,14 @@ pub(crate) fn names_async_nats(source: &Source) -> Vec<String> {
     found
 }
 
+/// Deadlines are judged by the server's time stamps and by clocks that only measure: a wrong date changes nothing.
+pub(crate) fn reads_the_date(source: &Source) -> Vec<String> {
+    let [mut found, elapsed] =
+        [&["SystemTime"][..], &["UNIX_EPOCH", ".", "elapsed"]].map(|it| occurrences(source, it));
+    found.extend(elapsed);
+    found
+}
+
 /// The simulated broker plays the server, so it knows the server's subjects.
 pub(crate) fn formats_subjects(source: &Source) -> Vec<String> {
     const PARTS: [&str; 12] = [

@@ -201,9 +201,9 @@ impl ServiceSubjects {
     pub(crate) fn parse_request<'a>(&self, subject: &'a str) -> Option<Origin<'a>> {
         let rest = subject.strip_prefix(self.namespace.as_str())?.strip_prefix(".req.")?;
         let rest = rest.strip_prefix(self.service.as_str())?.strip_prefix('.')?;
-        let (method, rest) = first_token(rest)?;
-        let (caller, id) = first_token(rest)?;
-        (id.bytes().filter(|b| *b == b'.').count() == 1).then_some(Origin { method, caller, id })
+        let (method, name) = first_token(rest)?;
+        let (caller, id) = first_token(name)?;
+        (id.bytes().filter(|b| *b == b'.').count() == 1).then_some(Origin { method, name, caller, id })
     }
 
     /// Caller and id of a ping's subject.
@@ -218,17 +218,14 @@ impl ServiceSubjects {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin<'a> {
     pub(crate) method: &'a str,
+    /// Caller and id, which name the request: `<caller>.<id>`.
+    pub(crate) name: &'a str,
     pub(crate) caller: &'a str,
     /// Both tokens of the id.
     pub(crate) id: &'a str,
 }
 
 impl Origin<'_> {
-    /// Whether it is the request that is named `<caller>.<id>`.
-    pub(crate) fn is_of(&self, name: &str) -> bool {
-        name.strip_prefix(self.caller).and_then(|rest| rest.strip_prefix('.')) == Some(self.id)
-    }
-
     /// Whether caller and id are such as a caller makes. A server stores any token, a wildcard too, and a record read
     /// under that would be somebody else's.
     pub(crate) fn is_valid(&self) -> bool {
@@ -446,7 +443,8 @@ mod tests {
         let subject =
             service.request_prefix(&"charge".parse().unwrap(), &"shop".parse().unwrap()) + id.as_str();
         let origin = service.parse_request(&subject).unwrap();
-        assert_eq!(origin, Origin { method: "charge", caller: "shop", id: id.as_str() });
+        let name = format!("shop.{id}");
+        assert_eq!(origin, Origin { method: "charge", name: &name, caller: "shop", id: id.as_str() });
         for bad in
             ["", "rq.req.billing.charge.shop.x", "rq.req.billing.charge.shop.a.b.c", "xx.req.billing.m.c.a.b"]
         {
@@ -457,7 +455,7 @@ mod tests {
     #[test]
     fn only_a_callers_name_and_id_are_an_origin() {
         let (_, _, id) = subjects();
-        let origin = |caller, id| Origin { method: "charge", caller, id };
+        let origin = |caller, id| Origin { method: "charge", name: "", caller, id };
         assert!(origin("shop", id.as_str()).is_valid() && origin(SETUP, id.as_str()).is_valid());
         for (caller, id) in
             [("*", id.as_str()), ("-w", id.as_str()), ("shop", "*.*"), ("shop", "k.>"), ("shop", "a.b")]

@@ -60,7 +60,8 @@ fn check_there_and_back(parts: &[&str]) {
     let subjects = ServiceSubjects::new(&namespace, &service);
     let mine = CallerSubjects::new(&namespace, &caller);
     let request = subjects.request_prefix(&method, &caller) + id.as_str();
-    let origin = Origin { method: method.as_str(), caller: caller.as_str(), id: id.as_str() };
+    let name = format!("{caller}.{id}");
+    let origin = Origin { method: method.as_str(), name: &name, caller: caller.as_str(), id: id.as_str() };
     assert_eq!(subjects.parse_request(&request), Some(origin));
     assert!(origin.is_valid());
     let both = Some((service.as_str(), id.as_str()));
@@ -74,8 +75,9 @@ fn check_there_and_back(parts: &[&str]) {
 
 fn check_parsed(text: &str, subjects: &ServiceSubjects, mine: &CallerSubjects) {
     if let Some(origin) = subjects.parse_request(text) {
-        let Origin { method, caller, id } = origin;
+        let Origin { method, name, caller, id } = origin;
         assert_eq!(format!("rq.req.billing.{method}.{caller}.{id}"), text);
+        assert_eq!(format!("{caller}.{id}"), name);
         if origin.is_valid() {
             assert_eq!(id.split('.').count(), 2);
             let record = subjects.record(caller, id);

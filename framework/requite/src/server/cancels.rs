@@ -7,7 +7,7 @@
 use std::{
     collections::HashSet,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -29,7 +29,7 @@ use crate::{
         headers_of,
     },
     protocol::time::Moment,
-    subject::{CANCEL, Origin},
+    subject::{CANCEL, Origin, joined},
     wire::{
         VERSION,
         control::MineQuestion,
@@ -48,32 +48,46 @@ const LOOK: Duration = Duration::from_secs(10);
 /// What is heard is remembered for this many requests.
 const MOST: usize = 1 << 16;
 
-/// The requests of which somebody was heard to cancel them, as `<caller>.<id>`.
+/// The requests of which somebody was heard to cancel them, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Cancels {
-    heard: Mutex<HashSet<String>>,
+    heard: Mutex<Heard>,
     /// Most workers have never heard any.
     any: AtomicBool,
 }
 
+#[derive(Debug, Default)]
+struct Heard {
+    all: HashSet<Box<str>>,
+    /// Those that the keeper has not looked for yet.
+    news: HashSet<Box<str>>,
+}
+
 impl Cancels {
-    pub(crate) fn is_heard(&self, origin: Origin<'_>) -> bool {
-        self.any.load(Ordering::Acquire) && {
-            let name = format!("{}.{}", origin.caller, origin.id);
-            self.heard.lock().expect("nobody panics with the set in hand").contains(&name)
-        }
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().expect("nobody panics with the set in hand")
     }
 
-    /// Whether there was room for it; if not, everything is forgotten.
-    fn hear(&self, name: String) -> bool {
-        let mut heard = self.heard.lock().expect("nobody panics with the set in hand");
-        let has_room = heard.len() < MOST;
+    pub(crate) fn is_heard(&self, name: &str) -> bool {
+        self.any.load(Ordering::Acquire) && self.heard().all.contains(name)
+    }
+
+    /// What was heard since the last time. One look through what is in hand serves all of it.
+    pub(super) fn news(&self) -> HashSet<Box<str>> {
+        std::mem::take(&mut self.heard().news)
+    }
+
+    /// Whether it is the first of the news, and whether there was room for it; if not, everything else is forgotten.
+    fn hear(&self, name: &str) -> (bool, bool) {
+        let mut heard = self.heard();
+        let (is_first, has_room) = (heard.news.is_empty(), heard.all.len() < MOST);
         if !has_room {
-            heard.clear();
+            heard.all.clear();
         }
-        heard.insert(name);
+        heard.all.insert(name.into());
+        heard.news.insert(name.into());
         self.any.store(true, Ordering::Release);
-        has_room
+        (is_first, has_room)
     }
 }
 
@@ -100,12 +114,14 @@ pub(super) async fn hear(
         let Some(origin) = origin.filter(|_| Envelope::check(&headers) == Checked::Cancel) else {
             continue;
         };
-        let name = format!("{}.{}", origin.caller, origin.id);
-        if !service.cancels.hear(name.clone()) {
+        let (is_first, has_room) = service.cancels.hear(origin.name);
+        if !has_room {
             // What was forgotten is found by whoever looks: so does every worker with requests from before it bound.
             methods.iter().for_each(|method| method.bind(None));
         }
-        keeper.cancel_heard(name);
+        if is_first {
+            keeper.cancel_heard(&service);
+        }
     }
 }
 
@@ -254,7 +270,7 @@ fn stored_at(message: &RawMessage) -> u64 {
 }
 
 async fn write(service: &ServiceRuntime, origin: Origin<'_>, record: &Record<'_>, expected: u64) -> bool {
-    let subject = format!("{}{}.{}", service.record_put_prefix, origin.caller, origin.id);
+    let subject = joined([&service.record_put_prefix, origin.name]);
     let headers = record_headers(record.kind, expected, None);
     let message = Outgoing::new(subject, record.encode()).headers(headers);
     // Anything else is looked at again: the record tells what became of it.
@@ -262,9 +278,33 @@ async fn write(service: &ServiceRuntime, origin: Origin<'_>, record: &Record<'_>
 }
 
 async fn tell_owner(service: &ServiceRuntime, origin: Origin<'_>, claim: &Record<'_>) {
-    let id = format!("{}.{}", origin.caller, origin.id);
-    let told = MineQuestion { id: &id, attempt_id: claim.attempt_id }.encode();
+    let told = MineQuestion { id: origin.name, attempt_id: claim.attempt_id }.encode();
     let mut message = Outgoing::new(service.subjects.told_to_cancel(claim.worker), Bytes::from(told));
     message.headers = Headers::default().with(header::VERSION, VERSION);
     let _ = service.broker.publish(message).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_look_serves_all_that_was_heard_since_the_last_one() {
+        let cancels = Cancels::default();
+        assert!(!cancels.is_heard("shop.k.a"));
+        assert_eq!((cancels.hear("shop.k.a"), cancels.hear("shop.k.b")), ((true, true), (false, true)));
+        assert_eq!(cancels.news().len(), 2);
+        assert_eq!(cancels.hear("shop.k.c"), (true, true));
+        assert!(["shop.k.a", "shop.k.b", "shop.k.c"].iter().all(|name| cancels.is_heard(name)));
+    }
+
+    #[test]
+    fn without_room_everything_before_is_forgotten() {
+        let cancels = Cancels::default();
+        for n in 0..MOST {
+            assert!(cancels.hear(&format!("shop.k.{n}")).1);
+        }
+        assert!(!cancels.hear("shop.k.more").1);
+        assert!(cancels.is_heard("shop.k.more") && !cancels.is_heard("shop.k.0"));
+    }
 }

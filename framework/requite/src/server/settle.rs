@@ -293,9 +293,7 @@ fn fill_outcome<'a>(record: &mut Record<'a>, outcome: Outcome, produced: Option<
 /// Asks the owner of a claim whether it still works on it. An interest may be slow to spread after a reconnect, so
 /// "no responders" counts as gone only if it is the answer for the whole time.
 async fn ask_owner(held: &Held, worker: &str, attempt_id: AttemptId, via: &AnyBroker) -> Owner {
-    let origin = held.origin();
-    let id = format!("{}.{}", origin.caller, origin.id);
-    let question = Bytes::from(MineQuestion { id: &id, attempt_id }.encode());
+    let question = Bytes::from(MineQuestion { id: held.origin().name, attempt_id }.encode());
     let until = held.now() + ASK_OWNER;
     while held.now() < until && !held.is_over() {
         let mut message = Outgoing::new(held.method.service.subjects.mine(worker), question.clone());

@@ -30,7 +30,7 @@ pub(crate) async fn attend(held: Arc<Held>, keeper: Keeper, ticket: Ticket, prov
         Box::pin(held.proven()).await;
     }
     // After it was registered: what is heard from here on, the keeper tells the attempt.
-    if held.method.service.cancels.is_heard(held.origin()) {
+    if held.method.service.cancels.is_heard(held.origin().name) {
         held.step(Event::CancelHeard);
     }
     let action = held.step(Event::Begin);

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::rounds::Rounds;
 use crate::{
     broker::{AnyBroker, Broker, Headers, Message, Outgoing, Subscription},
-    protocol::attempt::{Attempt, Event},
+    protocol::attempt::Attempt,
     server::method::MethodRuntime,
     subject::is_for_answers,
     turns,
@@ -93,8 +93,7 @@ impl Question {
             }
             Self::Cancel(message) => {
                 if let Some(told) = MineQuestion::decode(&message.payload) {
-                    let its_own = |attempt: &Attempt| attempt.id() == told.attempt_id;
-                    rounds.feed_all(told.id, its_own, &Event::Cancel, broker);
+                    rounds.cancel(&told, broker);
                 }
                 return;
             }
@@ -122,7 +121,7 @@ impl Question {
 
 fn owns(rounds: &Rounds, question: &MineQuestion<'_>) -> bool {
     rounds.all().any(|held| {
-        held.origin().is_of(question.id)
+        held.origin().name == question.id
             && held.look(|attempt| attempt.id() == question.attempt_id && attempt.is_mine())
     })
 }

@@ -8,7 +8,10 @@ use std::{
 
 use tokio::sync::{Notify, SetOnce, mpsc};
 
-use super::{held::Held, method::MethodRuntime};
+use super::{
+    held::Held,
+    method::{MethodRuntime, ServiceRuntime},
+};
 use crate::{
     broker::{AnyBroker, Broker},
     error::{ConnectError, ServeError},
@@ -58,8 +61,8 @@ enum Order {
     Prove(Arc<Held>),
     /// Pass on what its handler reports.
     PassOn(Arc<Held>),
-    /// A message came by that asks to cancel this request, `<caller>.<id>`.
-    CancelHeard(String),
+    /// Messages came by that ask to cancel requests of this service.
+    CancelHeard(Arc<ServiceRuntime>),
     /// Hand a delivery back, after the heartbeats that were sent for it.
     Nak {
         ack: String,
@@ -163,8 +166,8 @@ impl Keeper {
         let _ = self.shared.orders.send(Order::PassOn(Arc::clone(held)));
     }
 
-    pub(crate) fn cancel_heard(&self, id: String) {
-        let _ = self.shared.orders.send(Order::CancelHeard(id));
+    pub(crate) fn cancel_heard(&self, service: &Arc<ServiceRuntime>) {
+        let _ = self.shared.orders.send(Order::CancelHeard(Arc::clone(service)));
     }
 
     pub(crate) fn nak(&self, ack: &str, delay: Duration, expires: Moment) {

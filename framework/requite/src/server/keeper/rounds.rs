@@ -30,7 +30,7 @@ use crate::{
         stats::count,
     },
     turns,
-    wire::signal::SignalKind,
+    wire::{control::MineQuestion, signal::SignalKind},
 };
 
 #[cfg(test)]
@@ -131,9 +131,16 @@ impl Rounds {
     async fn obey(&mut self, order: Order, broker: &AnyBroker) {
         match order {
             Order::Prove(held) => self.prove(held, broker),
-            Order::CancelHeard(id) => {
+            Order::CancelHeard(service) => {
+                // What arrives after this look will find by itself what was heard before it.
+                let news = service.cancels.news();
                 self.take_in(broker);
-                self.feed_all(&id, |_| true, &attempt::Event::CancelHeard, broker);
+                let is_meant = |held: &&Arc<Held>| {
+                    Arc::ptr_eq(&held.method.service, &service) && news.contains(held.origin().name)
+                };
+                for held in self.all().filter(is_meant) {
+                    self.feed(held, attempt::Event::CancelHeard, broker);
+                }
             }
             Order::PassOn(held) => {
                 tokio::spawn(turns::own(progress::pass_on(held, self.keeper.clone(), broker.clone())));
@@ -199,16 +206,13 @@ impl Rounds {
         held.stop(Stop::HandOver);
     }
 
-    /// Feeds every attempt at a request, `<caller>.<id>`, that `which` says yes to.
-    pub(super) fn feed_all(
-        &self,
-        id: &str,
-        which: impl Fn(&Attempt) -> bool,
-        event: &attempt::Event,
-        broker: &AnyBroker,
-    ) {
-        for held in self.all().filter(|held| held.origin().is_of(id) && held.look(&which)) {
-            self.feed(held, event.clone(), broker);
+    /// The request of that attempt is cancelled.
+    pub(super) fn cancel(&self, told: &MineQuestion<'_>, broker: &AnyBroker) {
+        let is_meant = |held: &&Arc<Held>| {
+            held.origin().name == told.id && held.look(|attempt| attempt.id() == told.attempt_id)
+        };
+        for held in self.all().filter(is_meant) {
+            self.feed(held, attempt::Event::Cancel, broker);
         }
     }
 
