@@ -57,7 +57,7 @@ pub enum CallEvent {
     Progress(Progress),
     /// The outcome is here.
     Done {
-        /// The attempt whose outcome it is.
+        /// The attempt whose outcome it is; 0 if it was cancelled before the first one began.
         attempt: u32,
     },
 }
