@@ -96,7 +96,8 @@ impl Attempt {
             delivery,
             terms,
             state: State::New,
-            number: u32::try_from(delivery.count).unwrap_or(u32::MAX),
+            // 0 is what never began, and no delivery of a server.
+            number: u32::try_from(delivery.count).unwrap_or(u32::MAX).max(1),
             spent: 1 + u32::from(unproven),
             earlier: false,
             sequence: 0,
