@@ -253,11 +253,11 @@ impl<T: ReplyType, E: HandlerError> Call<T, E> {
         let request = Some((envelope, body));
         let mut drive = Drive::new(inner, target, request, limits.deadline, machine, options.observer);
         drive.cancel_on_drop = options.cancel_on_drop || options.cascade;
-        if let Some(request) = options.cascade.then(nested::request).flatten() {
-            if request.cancelled().is_some() && !keyed {
-                return Err(CallError::Cancelled(Cancelled { may_have_run: false }));
-            }
-            drive.cancel_with(request);
+        drive.parent = options.cascade.then(nested::request).flatten();
+        let is_cancelled = drive.parent.as_ref().is_some_and(|parent| parent.cancelled().is_some());
+        // Under a key it may have been made before.
+        if is_cancelled && !keyed {
+            return Err(CallError::Cancelled(Cancelled { may_have_run: false }));
         }
         Ok(drive)
     }

@@ -72,10 +72,12 @@ pub(super) struct Drive {
     mailbox: Arc<Mailbox>,
     /// The runtime on which a reminder is written for this call.
     reminded_on: Option<runtime::Id>,
-    /// Subscriptions of a keyed call, and who passes on that the request on whose behalf it is made is cancelled.
+    /// Subscriptions of a keyed call, and who passes on that its parent is cancelled.
     listeners: Vec<AbortHandle>,
     /// Whether to cancel what is dropped before its end.
     pub(super) cancel_on_drop: bool,
+    /// The request on whose behalf the call is made, if it is to be cancelled with that.
+    pub(super) parent: Option<Arc<Held>>,
     finished: bool,
     operation: Option<Operation>,
     begun: bool,
@@ -130,6 +132,7 @@ impl Drive {
             reminded_on,
             listeners: Vec::new(),
             cancel_on_drop: false,
+            parent: None,
             finished: false,
             operation: None,
             begun: false,
@@ -164,11 +167,12 @@ impl Drive {
         Cancel { client: Arc::clone(&self.client), subjects: route.subjects.clone(), id: id.clone() }
     }
 
-    /// Cancels the call when `request` is cancelled, for as long as it lasts.
-    pub(super) fn cancel_with(&mut self, request: Arc<Held>) {
+    /// Cancels the call when its parent is cancelled, for as long as it lasts. Not before it is accepted: what asks to
+    /// cancel must not be stored before the request is.
+    fn cancel_with(&mut self, parent: Arc<Held>) {
         let cancel = self.cancel();
         let passes_on = turns::spawn(async move {
-            request.until(|| request.cancelled().is_some()).await;
+            parent.until(|| parent.cancelled().is_some()).await;
             give_up(&cancel).await;
         });
         self.listeners.push(passes_on.abort_handle());
@@ -298,6 +302,9 @@ impl Drive {
         }
         if !self.machine.is_accepted() {
             return None;
+        }
+        if let Some(parent) = self.parent.take() {
+            self.cancel_with(parent);
         }
         // Of a call that is only attached to, nothing is known before the first sign of it.
         if self.request.is_some() {
