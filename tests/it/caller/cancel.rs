@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::StreamExt;
 use requite::{CallError, CancelAnswer, RunningServer, prelude::*};
 use requite_test::{NatsCluster, NatsServer};
 use tokio::sync::watch;
@@ -81,6 +82,15 @@ impl Mill {
             std::thread::sleep(Duration::from_millis(10));
         }
         cx.is_cancelled()
+    }
+
+    /// Blocks its thread until the test lets it, whatever it is told.
+    #[handler(lease = "20s", kill_after = "200ms")]
+    async fn block(&self) {
+        self.runs.fetch_add(1, Ordering::SeqCst);
+        while !*self.gate.borrow() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Goes on whatever it is told.
@@ -227,6 +237,16 @@ async fn a_handler_that_goes_on_is_dropped() {
     assert_eq!((town.mill.runs(), town.mill.dropped.load(Ordering::SeqCst)), (1, 1));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_blocks_its_thread_and_goes_on_is_ended_without_it() {
+    let town = Town::open().await;
+    let call = within(SOON, town.client.block().start()).await.unwrap();
+    town.has_begun(1).await;
+    assert_eq!(within(SOON, call.cancel()).await, Ok(CancelAnswer::Signalled));
+    assert!(may_have_run(within(SOON, call).await));
+    town.mill.gate.send_replace(true);
+}
+
 #[tokio::test]
 async fn what_waits_for_another_attempt_gets_none() {
     let town = Town::open().await;
@@ -268,17 +288,18 @@ async fn what_the_server_was_made_to_publish_cancels_nothing() {
 #[tokio::test]
 async fn a_call_that_is_dropped_is_cancelled_if_it_asked_for_that() {
     let town = Town::open().await;
-    for (calls, drop) in [(1, town.client.ignore().cancel_on_drop()), (2, town.client.ignore())] {
-        let call = within(SOON, drop.start()).await.unwrap();
-        town.has_begun(calls).await;
-        std::mem::drop(call);
-        if calls == 1 {
-            until("the handler is dropped", async || town.mill.dropped.load(Ordering::SeqCst) == 1).await;
-        }
-    }
-    // Of two, the one that did not ask goes on. It would have been dropped as soon as the other one.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(town.mill.dropped.load(Ordering::SeqCst), 1);
+    let spy = connect(&town.nats.url(), "spy").await;
+    let mut cancels = spy.nats().unwrap().subscribe("rq.req.mill.-cancel.>").await.unwrap();
+    spy.nats().unwrap().flush().await.unwrap();
+    let goes_on = within(SOON, town.client.ignore().start()).await.unwrap();
+    let ends = within(SOON, town.client.ignore().cancel_on_drop().start()).await.unwrap();
+    town.has_begun(2).await;
+    let cancelled = format!("rq.req.mill.-cancel.{SHOP}.{}", ends.id());
+    // What the first one asked for would be heard first.
+    drop(goes_on);
+    drop(ends);
+    assert_eq!(within(SOON, cancels.next()).await.unwrap().subject.as_str(), cancelled);
+    until("the handler is dropped", async || town.mill.dropped.load(Ordering::SeqCst) == 1).await;
 }
 
 #[tokio::test]
