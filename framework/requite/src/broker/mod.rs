@@ -9,7 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::broadcast;
 
-use crate::protocol::time::Moment;
+use crate::{
+    protocol::time::Moment,
+    wire::{VERSION, header},
+};
 
 mod any;
 pub(crate) mod api;
@@ -33,6 +36,11 @@ pub(crate) struct Outgoing {
 impl Outgoing {
     pub(crate) fn new(subject: impl Into<Subject>, payload: impl Into<Bytes>) -> Self {
         Self { subject: subject.into(), reply: None, headers: Headers::default(), payload: payload.into() }
+    }
+
+    /// A question, its answer or a signal: nothing but the protocol's version beside its body.
+    pub(crate) fn control(subject: impl Into<Subject>, payload: impl Into<Bytes>) -> Self {
+        Self::new(subject, payload).headers(Headers::default().with(header::VERSION, VERSION))
     }
 
     pub(crate) fn headers(mut self, headers: Headers) -> Self {

@@ -6,12 +6,11 @@ use bytes::Bytes;
 
 use super::drive::Target;
 use crate::{
-    broker::{AnyBroker, Broker, Headers, Outgoing, SendError, api},
+    broker::{AnyBroker, Broker, Outgoing, SendError, api},
     protocol::{
         caller::{Presence, Streams},
         time::ASK_OWNER,
     },
-    wire::{VERSION, header},
 };
 
 /// Between two asks for an owner.
@@ -36,10 +35,6 @@ pub(super) async fn streams_of(broker: &AnyBroker, subject: &str, any: &str) -> 
     }
 }
 
-fn control(subject: String) -> Outgoing {
-    Outgoing::new(subject, Bytes::new()).headers(Headers::default().with(header::VERSION, VERSION))
-}
-
 /// Asks who runs the call. Interest spreads late after a reconnect, so silence counts only after the whole time.
 pub(super) async fn ask_workers(broker: &AnyBroker, target: &Target) -> Presence {
     let ping = target.route.subjects.ping(target.route.caller.as_str(), target.id.as_str());
@@ -47,7 +42,7 @@ pub(super) async fn ask_workers(broker: &AnyBroker, target: &Target) -> Presence
     let mut workers = false;
     while broker.now() < until {
         let asked = broker.now();
-        match broker.ask(control(ping.clone()), ASK_EVERY).await {
+        match broker.ask(Outgoing::control(ping.clone(), Bytes::new()), ASK_EVERY).await {
             Ok(_) => return Presence::Owner,
             Err(SendError::Closed) => break,
             Err(_) => {}
@@ -61,7 +56,7 @@ pub(super) async fn ask_workers(broker: &AnyBroker, target: &Target) -> Presence
 async fn serves(broker: &AnyBroker, target: &Target) -> bool {
     let subject =
         target.route.subjects.any_worker(target.route.caller.as_str(), target.route.method.as_str());
-    broker.ask(control(subject), ASK_EVERY).await.is_ok()
+    broker.ask(Outgoing::control(subject, Bytes::new()), ASK_EVERY).await.is_ok()
 }
 
 /// Whether any worker serves the method, asked for less than a second.

@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -24,19 +23,17 @@ use super::{
 };
 use crate::{
     broker::{
-        AnyBroker, Broker, Headers, Message, Outgoing, Subject, Subscription,
+        AnyBroker, Broker, Message, Outgoing, Subject, Subscription,
         api::{self, ApiFailure, StoreAnswer},
         headers_of,
     },
     protocol::time::Moment,
     subject::{CANCEL, Origin, joined},
     wire::{
-        VERSION,
         control::MineQuestion,
-        header,
         jetstream::{RawMessage, nanos},
         payload_hash,
-        record::{AttemptId, Kind, Record},
+        record::{Kind, Record},
         request::{Checked, Envelope},
     },
 };
@@ -240,25 +237,11 @@ async fn mark(service: &ServiceRuntime, origin: Origin<'_>, request: &RawMessage
         return false;
     };
     let mark = Record {
-        kind: Kind::CancelRequested,
-        method: called.method,
-        attempt: 0,
-        attempt_id: AttemptId::default(),
-        write: 0,
-        spent: 0,
-        delivery: 0,
         request: request.seq,
         stored: stored_at(request),
         worker: service.worker.as_str(),
-        lease: 0,
         hash: payload_hash(envelope.content_type.as_str(), &body),
-        not_before: None,
-        cancel: false,
-        error: None,
-        status: None,
-        reason: None,
-        content_type: None,
-        body: None,
+        ..Record::of(Kind::CancelRequested, called.method)
     };
     write(service, origin, &mark, 0).await
 }
@@ -279,8 +262,7 @@ async fn write(service: &ServiceRuntime, origin: Origin<'_>, record: &Record<'_>
 
 async fn tell_owner(service: &ServiceRuntime, origin: Origin<'_>, claim: &Record<'_>) {
     let told = MineQuestion { id: origin.name, attempt_id: claim.attempt_id }.encode();
-    let mut message = Outgoing::new(service.subjects.told_to_cancel(claim.worker), Bytes::from(told));
-    message.headers = Headers::default().with(header::VERSION, VERSION);
+    let message = Outgoing::control(service.subjects.told_to_cancel(claim.worker), told);
     let _ = service.broker.publish(message).await;
 }
 

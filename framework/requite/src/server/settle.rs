@@ -27,7 +27,6 @@ use crate::{
     service::Produced,
     subject::joined,
     wire::{
-        VERSION,
         control::{MINE, MineQuestion},
         header,
         record::{AttemptId, Kind, Reason, Record, Status},
@@ -220,8 +219,6 @@ fn record_message(held: &Held, write: Write) -> Outgoing {
     let (attempt, attempt_id, spent, delivery) =
         held.look(|it| (it.number(), it.id(), it.spent(), it.delivery_count()));
     let mut record = Record {
-        kind: Kind::Claim,
-        method: method.options.name,
         attempt,
         attempt_id,
         write: write.number,
@@ -232,13 +229,7 @@ fn record_message(held: &Held, write: Write) -> Outgoing {
         worker: service.worker.as_str(),
         lease: u64::try_from(method.options.lease.as_millis()).unwrap_or(u64::MAX),
         hash: held.hash,
-        not_before: None,
-        cancel: false,
-        error: None,
-        status: None,
-        reason: None,
-        content_type: None,
-        body: None,
+        ..Record::of(Kind::Claim, method.options.name)
     };
     if let Some(Produced::Error { text, .. } | Produced::Undecodable(text) | Produced::Unencodable(text)) =
         &*produced
@@ -296,8 +287,7 @@ async fn ask_owner(held: &Held, worker: &str, attempt_id: AttemptId, via: &AnyBr
     let question = Bytes::from(MineQuestion { id: held.origin().name, attempt_id }.encode());
     let until = held.now() + ASK_OWNER;
     while held.now() < until && !held.is_over() {
-        let mut message = Outgoing::new(held.method.service.subjects.mine(worker), question.clone());
-        message.headers = Headers::default().with(header::VERSION, VERSION);
+        let message = Outgoing::control(held.method.service.subjects.mine(worker), question.clone());
         match via.ask(message, ASK_EVERY).await {
             Ok(answer) if *answer.payload == *MINE => return Owner::Mine,
             Ok(_) => return Owner::Gone,
@@ -382,7 +372,5 @@ pub(crate) async fn signal(held: &Held, kind: SignalKind, via: &AnyBroker) {
     let progress = newest.as_ref().map(|(number, progress)| progress.report(*number));
     let body = Signal { kind, attempt, attempt_id, worker, n, progress }.encode();
     let subject = held.method.service.subjects.signal(origin.caller, origin.id);
-    let mut message = Outgoing::new(subject, body);
-    message.headers = Headers::default().with(header::VERSION, VERSION);
-    let _ = via.publish(message).await;
+    let _ = via.publish(Outgoing::control(subject, body)).await;
 }

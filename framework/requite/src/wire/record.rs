@@ -142,6 +142,31 @@ pub(crate) struct Record<'a> {
 const RECORD_OVERHEAD: usize = 420;
 
 impl<'a> Record<'a> {
+    /// A record that says no more than this.
+    pub(crate) fn of(kind: Kind, method: &'a str) -> Self {
+        Self {
+            kind,
+            method,
+            attempt: 0,
+            attempt_id: AttemptId::default(),
+            write: 0,
+            spent: 0,
+            delivery: 0,
+            request: 0,
+            stored: 0,
+            worker: "",
+            lease: 0,
+            hash: PayloadHash::default(),
+            not_before: None,
+            cancel: false,
+            error: None,
+            status: None,
+            reason: None,
+            content_type: None,
+            body: None,
+        }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let texts = self.error.map_or(0, str::len) + self.body.map_or(0, <[u8]>::len);
         let mut bytes = Vec::with_capacity(RECORD_OVERHEAD + texts);
@@ -162,8 +187,6 @@ mod tests {
 
     pub(crate) fn record() -> Record<'static> {
         Record {
-            kind: Kind::Outcome,
-            method: "charge",
             attempt: 2,
             attempt_id: [7; 16],
             write: 3,
@@ -174,13 +197,10 @@ mod tests {
             worker: "abcdefghijklmnopqrstuvwxyz",
             lease: 30_000,
             hash: [9; 16],
-            not_before: None,
-            cancel: false,
-            error: None,
             status: Some(Status::Ok),
-            reason: None,
             content_type: Some("application/msgpack"),
             body: Some(b"value"),
+            ..Record::of(Kind::Outcome, "charge")
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::rounds::Rounds;
 use crate::{
-    broker::{AnyBroker, Broker, Headers, Message, Outgoing, Subscription},
+    broker::{AnyBroker, Broker, Message, Outgoing, Subscription},
     protocol::attempt::Attempt,
     server::method::MethodRuntime,
     subject::is_for_answers,
@@ -112,8 +112,7 @@ impl Question {
         let Some(reply) = message.reply.filter(|reply| is_for_answers(reply)) else {
             return;
         };
-        let mut answer = Outgoing::new(reply.to_string(), Bytes::from_static(body));
-        answer.headers = Headers::default().with(header::VERSION, VERSION);
+        let answer = Outgoing::control(reply.to_string(), Bytes::from_static(body));
         // Without waiting for room: at most a backlog of them.
         let _ = broker.publish(answer).now_or_never();
     }
