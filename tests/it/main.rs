@@ -4,4 +4,5 @@
 
 mod caller;
 mod faults;
+mod streams;
 mod worker;

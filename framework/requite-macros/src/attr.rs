@@ -48,11 +48,24 @@ pub(crate) struct HandlerOptions {
     pub(crate) once: Option<Given<bool>>,
     pub(crate) fenced: Option<Given<bool>>,
     pub(crate) retention: Option<Given<Duration>>,
+    pub(crate) volatile: Option<Given<bool>>,
+    pub(crate) idle: Option<Given<Duration>>,
 }
 
 impl HandlerOptions {
-    const KNOWN: [&str; 9] =
-        ["name", "lease", "max_run", "kill_after", "attempts", "concurrency", "once", "fenced", "retention"];
+    const KNOWN: [&str; 11] = [
+        "name",
+        "lease",
+        "max_run",
+        "kill_after",
+        "attempts",
+        "concurrency",
+        "once",
+        "fenced",
+        "retention",
+        "volatile",
+        "idle",
+    ];
 
     pub(crate) fn parse(attribute: &Attribute, errors: &mut Errors) -> Self {
         let mut options = Self::default();
@@ -67,6 +80,8 @@ impl HandlerOptions {
                 "once" => options.once = argument.flag(errors),
                 "fenced" => options.fenced = argument.flag(errors),
                 "retention" => options.retention = argument.duration("24h", errors),
+                "volatile" => options.volatile = argument.flag(errors),
+                "idle" => options.idle = argument.duration("60s", errors),
                 "direct" => errors.at(
                     &argument.key,
                     "direct handlers are not supported yet: every call is stored before it runs; \
@@ -337,6 +352,7 @@ mod tests {
     fn only_close_misspellings_are_suggested() {
         assert_eq!(closest("leese", &HandlerOptions::KNOWN), Some("lease"));
         assert_eq!(closest("concurency", &HandlerOptions::KNOWN), Some("concurrency"));
+        assert_eq!(closest("volatil", &HandlerOptions::KNOWN), Some("volatile"));
         assert_eq!(closest("timeout", &HandlerOptions::KNOWN), None);
     }
 }

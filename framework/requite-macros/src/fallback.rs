@@ -69,18 +69,18 @@ fn into_service() -> TraitItem {
 
 fn call(handler: &Handler) -> TokenStream {
     let (function, attach, cfgs) = (handler.ident(), handler.attach(), handler.cfgs());
-    let (reply, error) = expand::outcome(handler);
+    let outcome = expand::outcome(handler);
     let request = handler.request().map(|request| {
         let ty = &request.ty;
         quote!(request: #ty)
     });
     quote! {
         #(#cfgs)*
-        pub fn #function(&self, #request) -> ::requite::Call<#reply, #error> {
+        pub fn #function(&self, #request) -> ::requite::Call<#outcome> {
             ::core::unreachable!()
         }
         #(#cfgs)*
-        pub fn #attach(&self, key: impl ::core::convert::AsRef<str>) -> ::requite::Attach<#reply, #error> {
+        pub fn #attach(&self, key: impl ::core::convert::AsRef<str>) -> ::requite::Attach<#outcome> {
             ::core::unreachable!()
         }
     }
@@ -115,7 +115,7 @@ pub(crate) fn not_a_service(item: TokenStream, errors: Errors) -> TokenStream {
 
 /// `#[handler]` that no `#[service]` took away.
 pub(crate) fn stray_handler(item: TokenStream) -> TokenStream {
-    const RULE: &str = "#[handler] belongs on an `async fn` under #[service]: put #[service] on the impl or \
+    const RULE: &str = "#[handler] belongs on a function under #[service]: put #[service] on the impl or \
                         trait around a method, above #[handler] on a free function";
     let mut errors = Errors::default();
     match syn::parse2::<Function>(item.clone()) {

@@ -153,6 +153,112 @@ fn free_function() {
 }
 
 #[test]
+fn server_stream() {
+    let service = pipeline::service(
+        quote!(),
+        quote! {
+            impl Ledger {
+                /// The entries of an account.
+                #[handler(idle = "5m")]
+                fn entries(&self, cx: &Context, account: Account) -> impl Stream<Item = Result<Entry, ReadError>> {
+                    self.read(cx, account)
+                }
+
+                #[handler(volatile)]
+                fn ticks(&self) -> impl Stream<Item = u64> + '_ {
+                    self.clock.ticks()
+                }
+
+                #[handler]
+                async fn export(&self, format: Format, mut sink: Sink<Vec<u8>>) -> Result<Summary, ReadError> {
+                    self.write(format, &mut sink).await
+                }
+            }
+        },
+    );
+    assert_golden("server_stream", service);
+}
+
+#[test]
+fn client_stream_and_bidirectional() {
+    let service = pipeline::service(
+        quote!(),
+        quote! {
+            impl Ledger {
+                #[handler]
+                async fn import(&self, account: Account, items: Items<Entry>) -> Result<u64, WriteError> {
+                    self.write(account, items).await
+                }
+
+                #[handler]
+                async fn convert(&self, cx: &Context, items: Items<Entry>, sink: Sink<Line>) {
+                    self.convert(cx, items, sink).await
+                }
+
+                #[handler]
+                fn echo(&self, items: Items<u64>) -> impl Stream<Item = u64> {
+                    items
+                }
+            }
+        },
+    );
+    assert_golden("client_stream_and_bidirectional", service);
+}
+
+#[test]
+fn contract_with_streams() {
+    let service = pipeline::service(
+        quote!(),
+        quote! {
+            pub trait Ledger: Send {
+                #[handler]
+                fn entries(&self, account: Account) -> impl Stream<Item = Result<Entry, ReadError>>;
+
+                #[handler]
+                async fn convert(&self, items: Items<Entry>, sink: Sink<Line>) -> u64;
+            }
+        },
+    );
+    assert_golden("contract_with_streams", service);
+}
+
+#[test]
+fn function_returning_a_stream() {
+    let service = pipeline::service(
+        quote!(),
+        quote! {
+            fn ticks(cx: &Context) -> impl Stream<Item = u64> {
+                clock(cx)
+            }
+        },
+    );
+    assert_golden("function_returning_a_stream", service);
+}
+
+#[test]
+fn streams_with_mistakes() {
+    let service = pipeline::service(
+        quote!(),
+        quote! {
+            trait Ledger {
+                #[handler(idle = "1ms")]
+                fn entries(&self, account: Account) -> impl Stream<Item = Result<Entry, ReadError>>;
+
+                #[handler]
+                async fn convert(&self, items: Items<Entry>, sink: Sink<Line>) -> u64;
+
+                #[handler]
+                async fn ticks(&self) -> impl Stream<Item = u64>;
+
+                #[handler]
+                async fn import(&self, items: &Items<Entry>);
+            }
+        },
+    );
+    assert_golden("streams_with_mistakes", service);
+}
+
+#[test]
 fn service_with_mistakes() {
     let service = pipeline::service(
         quote!(nmae = "billing"),

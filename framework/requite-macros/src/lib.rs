@@ -15,6 +15,7 @@ mod fallback;
 mod golden;
 mod model;
 mod pipeline;
+mod stream;
 
 /// See `requite::service`.
 #[proc_macro_attribute]

@@ -3,13 +3,14 @@
 
 use crate::attr::{HandlerOptions, ServiceOptions};
 use crate::errors::Errors;
+use crate::stream;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::format_ident;
 use syn::ext::IdentExt;
 use syn::{
     Attribute, Block, Expr, FnArg, GenericArgument, ImplItem, Item, ItemFn, ItemImpl, ItemTrait, Lit, Meta,
-    Pat, PatType, PathArguments, PathSegment, ReturnType, Signature, TraitItem, Type, Visibility,
-    parse_quote, parse_str,
+    Pat, PatType, PathArguments, PathSegment, ReturnType, Signature, TraitItem, Type, TypeImplTrait,
+    Visibility, parse_quote, parse_str,
 };
 
 /// An impl, a trait or a free function under `#[service]`.
@@ -39,7 +40,18 @@ pub(crate) struct Handler {
     pub(crate) body: Option<Block>,
 }
 
-/// What a handler returns, read from its signature.
+/// What an argument is to a handler, in the order in which arguments stand.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Role {
+    Context,
+    Request,
+    /// The caller's stream.
+    Items,
+    /// The stream to the caller.
+    Sink,
+}
+
+/// What a handler ends with, read from its signature; a returned stream ends with `()`.
 pub(crate) struct Output {
     pub(crate) reply: Type,
     /// The `E` of a `Result<T, E>`; a handler that cannot fail has none.
@@ -202,12 +214,13 @@ impl Handler {
         })
     }
 
-    pub(crate) fn takes_context(&self) -> bool {
-        self.arguments().any(|argument| is_context(&argument.ty))
+    /// The first argument of this role.
+    pub(crate) fn argument(&self, role: Role) -> Option<&PatType> {
+        self.arguments().find(|argument| Role::of(&argument.ty) == role)
     }
 
     pub(crate) fn request(&self) -> Option<&PatType> {
-        self.arguments().find(|argument| !is_context(&argument.ty))
+        self.argument(Role::Request)
     }
 
     /// `()` when there is no request argument.
@@ -223,13 +236,53 @@ impl Handler {
         }
     }
 
+    /// The `impl Stream<…>` of a handler that returns one.
+    pub(crate) fn returned_stream(&self) -> Option<&TypeImplTrait> {
+        match &self.sig.output {
+            ReturnType::Type(_, ty) => stream::returned(ty),
+            ReturnType::Default => None,
+        }
+    }
+
+    /// The items of the caller's stream.
+    pub(crate) fn up(&self) -> Option<&Type> {
+        stream::taken_item(&self.argument(Role::Items)?.ty)
+    }
+
+    /// The items of the stream to the caller, be it taken as a sink or returned.
+    pub(crate) fn down(&self) -> Option<&Type> {
+        match self.argument(Role::Sink) {
+            Some(sink) => stream::taken_item(&sink.ty),
+            None => self.returned_stream().and_then(stream::returned_item).map(|item| fallible(item).0),
+        }
+    }
+
+    /// Whether a stream is anywhere in the signature, also where none may be.
+    pub(crate) fn mentions_stream(&self) -> bool {
+        let returned = matches!(&self.sig.output, ReturnType::Type(_, ty) if stream::is_within(ty));
+        let mut taken = self.arguments().map(|argument| &argument.ty);
+        returned || taken.any(|ty| matches!(Role::of(ty), Role::Items | Role::Sink) || stream::is_within(ty))
+    }
+
     pub(crate) fn output(&self) -> Output {
-        let ReturnType::Type(_, ty) = &self.sig.output else {
-            return Output { reply: parse_quote!(()), error: None };
+        let unit = parse_quote!(());
+        let (reply, error) = match (self.returned_stream(), &self.sig.output) {
+            (Some(stream), _) => (&unit, stream::returned_item(stream).and_then(|item| fallible(item).1)),
+            (None, ReturnType::Type(_, ty)) => fallible(ty),
+            (None, ReturnType::Default) => (&unit, None),
         };
-        match result_arguments(ty).as_deref() {
-            Some([reply, error]) => Output { reply: (*reply).clone(), error: Some((*error).clone()) },
-            _ => Output { reply: (**ty).clone(), error: None },
+        Output { reply: reply.clone(), error: error.cloned() }
+    }
+}
+
+impl Role {
+    /// By the name of the type, borrowed or not, by whatever path.
+    pub(crate) fn of(ty: &Type) -> Self {
+        match last_segment(bare(ty)).map(|segment| segment.ident.to_string()).as_deref() {
+            Some("Context") => Self::Context,
+            Some("Items") => Self::Items,
+            Some("Sink") => Self::Sink,
+            _ => Self::Request,
         }
     }
 }
@@ -262,13 +315,21 @@ pub(crate) fn result_arguments(ty: &Type) -> Option<Vec<&Type>> {
     Some(types.collect())
 }
 
-/// Whether the type is `Context`, borrowed or not, by whatever path.
-pub(crate) fn is_context(ty: &Type) -> bool {
+/// The `T` and the `E` of `Result<T, E>`; any other type has no error.
+fn fallible(ty: &Type) -> (&Type, Option<&Type>) {
+    match result_arguments(ty).as_deref() {
+        Some([value, error]) => (value, Some(error)),
+        _ => (ty, None),
+    }
+}
+
+/// The type without what is around it: references, parentheses, the groups of `macro_rules!`.
+pub(crate) fn bare(ty: &Type) -> &Type {
     match ty {
-        Type::Reference(reference) => is_context(&reference.elem),
-        Type::Paren(inner) => is_context(&inner.elem),
-        Type::Group(inner) => is_context(&inner.elem),
-        _ => last_segment(ty).is_some_and(|segment| segment.ident == "Context"),
+        Type::Reference(reference) => bare(&reference.elem),
+        Type::Paren(inner) => bare(&inner.elem),
+        Type::Group(inner) => bare(&inner.elem),
+        _ => ty,
     }
 }
 

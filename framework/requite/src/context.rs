@@ -7,19 +7,22 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     codec::{self, ContentType, Limits},
-    error::CheckpointError,
+    error::{CheckpointError, SinkError},
+    items::{Items, Sink},
     progress::Progress,
     protocol::lease::LeaseState,
     server::{
         checkpoint,
         held::{Held, Stop},
         keeper::Keeper,
-        progress,
+        progress, streams,
     },
+    service::{ItemType, NoError},
 };
 
 /// What a handler may know of the request it runs: who asked, which attempt it is, whether it should stop.
@@ -238,9 +241,84 @@ impl Context {
         progress::report(&self.held, &self.keeper, progress);
     }
 
+    /// How many items of this handler's stream earlier attempts have stored; the next item comes behind them. Ask before
+    /// the first item is sent: a later attempt that does not ask begins the stream anew, and its caller is told so.
+    ///
+    /// From here on no earlier attempt can add any more.
+    ///
+    /// ```
+    /// # use requite::{Sink, SinkError, prelude::*};
+    /// # struct Export;
+    /// #[service]
+    /// impl Export {
+    ///     #[handler]
+    ///     async fn numbers(&self, cx: &Context, up_to: u64, mut sink: Sink<u64>) -> u64 {
+    ///         let Ok(stored) = cx.items_stored().await else { return 0 };
+    ///         for number in stored + 1..=up_to {
+    ///             if sink.send(number).await.is_err() {
+    ///                 return number;
+    ///             }
+    ///         }
+    ///         up_to
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the handler has to stop, or what is stored cannot be found out.
+    ///
+    /// # Panics
+    ///
+    /// In a handler without a stream to its caller.
+    pub async fn items_stored(&self) -> Result<u64, SinkError> {
+        assert!(self.held.method.options.down, "the handler has no stream to its caller");
+        streams::sink(&self.held, &self.keeper).stored().await
+    }
+
     /// The caller's W3C trace context, where it sent one.
     pub fn trace_parent(&self) -> Option<&str> {
         self.held.envelope.trace_parent.as_deref()
+    }
+}
+
+/// What the caller sends.
+#[doc(hidden)]
+pub fn items<U: ItemType>(cx: &Context) -> Items<U> {
+    Items::new(streams::items(&cx.held), None)
+}
+
+/// What the caller reads.
+#[doc(hidden)]
+pub fn sink<D: ItemType>(cx: &Context) -> Sink<D> {
+    Sink::new(streams::sink(&cx.held, &cx.keeper), cx.held.envelope.content_type, None)
+}
+
+/// Sends what a handler has returned as a stream.
+#[doc(hidden)]
+pub async fn stream<D: ItemType, E>(cx: &Context, items: impl Stream<Item = Result<D, E>>) -> Result<(), E> {
+    let (mut sink, mut items) = (sink::<D>(cx), std::pin::pin!(items));
+    while let Some(item) = items.next().await {
+        match sink.send(item?).await {
+            Ok(()) => {}
+            Err(SinkError::Left) => break,
+            // The handler is about to be dropped.
+            Err(SinkError::Stopped | SinkError::Replaced) => std::future::pending().await,
+            Err(error) => {
+                cx.held.set_undelivered(error);
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The same of a stream that cannot fail.
+#[doc(hidden)]
+pub async fn infallible_stream<D: ItemType>(cx: &Context, items: impl Stream<Item = D>) {
+    match stream(cx, items.map(Ok::<D, NoError>)).await {
+        Ok(()) => {}
+        Err(never) => match never {},
     }
 }
 

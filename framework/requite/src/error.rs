@@ -172,6 +172,102 @@ pub enum CheckpointError {
     },
 }
 
+/// Why an item was not taken, or does not reach its reader. Items that were taken before are not affected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SinkError {
+    /// The item does not fit into one message of the server (`max_payload`). The stream can be used on.
+    #[error("the item takes {bytes} bytes, and at most {most} fit")]
+    TooLarge {
+        /// The item's size, encoded.
+        bytes: usize,
+        /// The most that one item may take.
+        most: usize,
+    },
+    /// The item cannot be encoded. The stream can be used on.
+    #[error("the item cannot be encoded: {text}")]
+    Unencodable {
+        /// What is in the way.
+        text: String,
+    },
+    /// The reader has not read for so long that there is no room, and was not heard for the stream's `idle` time. The
+    /// item was not taken; it may be offered again.
+    #[error("nothing was heard of the reader for {idle:?}")]
+    Silent {
+        /// The stream's `idle` time.
+        idle: std::time::Duration,
+    },
+    /// The reader wants no more items.
+    #[error("the reader has left")]
+    Left,
+    /// Somebody else writes this stream now: another attempt, or another process of the same caller.
+    #[error("another writer has taken over the stream")]
+    Replaced,
+    /// The call has ended: await it for how.
+    #[error("the call has ended")]
+    Ended,
+    /// The handler has to stop: its lease is lost, or its worker ends.
+    #[error("the handler has to stop: its request may be in other hands")]
+    Stopped,
+    /// The stream of items took nothing for 15 s: there is none, it is full, or no server leads it.
+    #[error("items cannot be stored: {text}")]
+    Refused {
+        /// What the server said.
+        text: String,
+    },
+    /// The connection is closed for good.
+    #[error("the connection is closed for good")]
+    Closed,
+}
+
+/// Why there is no item in its place. It says whether others follow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ItemsError {
+    /// A later attempt began the stream anew: what was read before is of an attempt that came to nothing. The first item
+    /// of the new attempt follows.
+    #[error("attempt {attempt} has begun the stream anew")]
+    Restarted {
+        /// Whose first item follows.
+        attempt: u32,
+    },
+    /// The call did not end with a value: await it for why. Nothing follows.
+    #[error("the call has failed: await it for why")]
+    Failed,
+    /// The writer gave up before the end. Nothing follows.
+    #[error("the writer gave up before the end")]
+    Abandoned,
+    /// Nothing was heard of the other side for the stream's `idle` time. Items may follow if it comes back.
+    #[error("nothing was heard of the other side for {idle:?}")]
+    Silent {
+        /// The stream's `idle` time.
+        idle: std::time::Duration,
+    },
+    /// Items were removed before they were read: their time was over, or the stream had no room for them. Nothing follows.
+    #[error("item {item} was removed before it was read")]
+    Lost {
+        /// The number of the first of them, counted from 1.
+        item: u64,
+    },
+    /// An item is of another type, or too deep or too large to be read. Others follow.
+    #[error("item {item} cannot be decoded: {text}")]
+    Undecodable {
+        /// Its number, counted from 1.
+        item: u64,
+        /// What is in the way.
+        text: String,
+    },
+    /// What came does not follow from what came before. Nothing follows.
+    #[error("what came behind item {item} does not follow")]
+    Broken {
+        /// The number of the last one that did.
+        item: u64,
+    },
+    /// Nobody waits for the call any more, or the connection is closed for good. Nothing follows.
+    #[error("nobody waits for the call any more")]
+    Closed,
+}
+
 /// How a call ended otherwise than with a value. Every class says whether the request may still run.
 ///
 /// | class | did it run? | what to do |

@@ -80,6 +80,7 @@ mod turns;
 // The way to the server.
 mod broker;
 mod codec;
+mod items;
 
 // The two sides of a call.
 mod client;
@@ -109,9 +110,10 @@ pub use async_nats;
 pub use client::{Accepted, Attach, Call, CallEvent, CallEvents, CancelAnswer, Client, ClientBuilder};
 pub use context::Context;
 pub use error::{
-    Aborted, CallError, CancelError, Cancelled, CheckpointError, ConnectError, ProgressError, Rejected,
-    ServeError, SetupError, Unavailable, Unknown, Why,
+    Aborted, CallError, CancelError, Cancelled, CheckpointError, ConnectError, ItemsError, ProgressError,
+    Rejected, ServeError, SetupError, SinkError, Unavailable, Unknown, Why,
 };
+pub use items::{Bidirectional, ClientStream, Items, ServerStream, Sink};
 pub use name::{InvalidName, InvalidRequestId, Name, RequestId};
 pub use permissions::{Crossing, Permissions};
 pub use progress::Progress;
@@ -255,7 +257,8 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::client::call::{attach, call, cancel};
-    pub use crate::service::{Method, ReplyType, RequestType, handler, infallible_handler};
+    pub use crate::context::{infallible_stream, items, sink, stream};
+    pub use crate::service::{ItemType, Method, ReplyType, RequestType, handler, infallible_handler};
 
     /// A service without handlers yet.
     pub fn definition(

@@ -43,6 +43,12 @@ pub struct Method {
     pub fenced: bool,
     /// How long an outcome is kept; by default 24 hours for calls with a key and 2 minutes for others.
     pub retention: Option<Duration>,
+    /// The handler takes a stream of items.
+    pub up: bool,
+    /// The handler returns a stream of items, or writes to one.
+    pub down: bool,
+    /// How long one side of a stream may hear nothing of the other.
+    pub idle: Duration,
 }
 
 impl Method {
@@ -61,12 +67,20 @@ impl Method {
             once: false,
             fenced: false,
             retention: None,
+            up: false,
+            down: false,
+            idle: Duration::from_secs(60),
         }
     }
 
     /// What asks to cancel requests of a service has a consumer and slots of its own.
     pub(crate) const fn cancels(service: &'static str) -> Self {
         Self::new(service, CANCEL)
+    }
+
+    /// Whether there is a stream of items either way.
+    pub(crate) const fn has_items(&self) -> bool {
+        self.up || self.down
     }
 
     /// How long an outcome is kept.
@@ -133,6 +147,16 @@ pub trait ReplyType: Serialize + DeserializeOwned + Send + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + Send + 'static> ReplyType for T {}
 
+/// What travels in a stream: anything that serde reads and writes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an item of a stream",
+    label = "not serializable both ways",
+    note = "derive it: `#[derive(Serialize, Deserialize)]`; an item must own its data"
+)]
+pub trait ItemType: Serialize + DeserializeOwned + Send + 'static {}
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + Send + 'static> ItemType for T {}
+
 /// Something that can be served: a type with `#[service]` on its `impl`, or the struct of a function with `#[service]`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a service",
@@ -193,6 +217,8 @@ pub(crate) enum Produced {
         retry: Retry,
     },
     Undecodable(String),
+    /// Nobody has read the items that it sent for so long that it gave up.
+    Unread(String),
     /// The value or error could not be encoded: a defect of the handler's types.
     Unencodable(String),
 }

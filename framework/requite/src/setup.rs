@@ -54,6 +54,9 @@ pub struct StreamLimits {
     /// Bytes that records may take; 1 GiB by default. A record takes about 500 bytes and its value, for as long as it
     /// is retained.
     pub record_bytes: u64,
+    /// Bytes that the items of streams may take; the oldest give way, and whoever has not read them by then is told that
+    /// they are lost. 1 GiB by default: what is unread of a stream is at most 2 MiB and one item.
+    pub item_bytes: u64,
     /// Bytes that dead letters may take; the oldest give way. 64 MiB by default.
     pub dead_letter_bytes: u64,
 }
@@ -65,6 +68,7 @@ impl Default for StreamLimits {
             queued_requests: 1_000_000,
             queued_bytes: 512 << 20,
             record_bytes: 1 << 30,
+            item_bytes: 1 << 30,
             dead_letter_bytes: 64 << 20,
         }
     }
@@ -85,6 +89,8 @@ pub(crate) struct Plan<'a> {
 pub(crate) struct Prepared {
     /// The secret in the subject to which records are written.
     pub(crate) secret: String,
+    /// The secret in the subject to which items are written, where there are streams.
+    pub(crate) item_secret: Option<String>,
     pub(crate) replicas: u8,
 }
 
@@ -94,13 +100,18 @@ pub(crate) async fn prepare<B: Broker>(broker: &B, plan: &Plan<'_>) -> Result<Pr
     for method in plan.methods {
         check_lease(method, plan.limits.replicas)?;
     }
-    let records = put_records(broker, plan).await?;
+    let secret = put_with_secret(broker, plan, &plan.subjects.record_stream(), records).await?;
+    let item_secret = if plan.methods.iter().any(Method::has_items) {
+        Some(put_with_secret(broker, plan, &plan.subjects.item_stream(), items).await?)
+    } else {
+        None
+    };
     put_stream(broker, plan.setup, &requests(plan)).await?;
     put_stream(broker, plan.setup, &dead_letters(plan)).await?;
     for method in plan.methods {
         put_consumer(broker, plan, method).await?;
     }
-    Ok(Prepared { secret: records, replicas: plan.limits.replicas })
+    Ok(Prepared { secret, item_secret, replicas: plan.limits.replicas })
 }
 
 fn check_server<B: Broker>(broker: &B) -> Result<(), SetupError> {
@@ -187,6 +198,20 @@ fn records(plan: &Plan<'_>, secret: &str) -> StreamConfig {
     }
 }
 
+/// Every slot is a subject of its own, so that a frame is one message and nobody replaces it.
+fn items(plan: &Plan<'_>, secret: &str) -> StreamConfig {
+    let transform = |(src, dest)| Some(Transform { src, dest });
+    StreamConfig {
+        discard: "old".into(),
+        max_bytes: as_limit(plan.limits.item_bytes),
+        allow_direct: true,
+        allow_msg_ttl: true,
+        subject_transform: transform(plan.subjects.record_transform(secret)),
+        republish: transform(plan.subjects.item_republish()),
+        ..base(plan.subjects.item_stream(), plan.subjects.item_puts(secret).into(), &plan.limits)
+    }
+}
+
 fn dead_letters(plan: &Plan<'_>) -> StreamConfig {
     StreamConfig {
         discard: "old".into(),
@@ -214,31 +239,34 @@ fn consumer(plan: &Plan<'_>, method: &Method) -> ConsumerConfig {
     }
 }
 
-/// The record stream comes first and carries the secret: it is made with the stream and read back from it.
-async fn put_records<B: Broker>(broker: &B, plan: &Plan<'_>) -> Result<String, SetupError> {
-    let name = plan.subjects.record_stream();
-    let found = match api::stream_info(broker, &name).await {
+/// The record stream comes first. It carries a secret, as the item stream does: it is made with the stream and read back
+/// from it.
+async fn put_with_secret<B: Broker>(
+    broker: &B,
+    plan: &Plan<'_>,
+    name: &str,
+    config: fn(&Plan<'_>, &str) -> StreamConfig,
+) -> Result<String, SetupError> {
+    let found = match api::stream_info(broker, name).await {
         Err(failure) if failure.is_not_found() && plan.setup == Setup::Create => {
             let secret = data_encoding::HEXLOWER.encode(&random_bits());
-            match api::create_stream(broker, &records(plan, &secret)).await {
+            match api::create_stream(broker, &config(plan, &secret)).await {
                 Ok(info) => info,
                 // Another worker made it in the same moment, with its own secret: that one counts.
-                Err(refused) => {
-                    api::stream_info(broker, &name).await.map_err(|_| api_error(&name, refused))?
-                }
+                Err(refused) => api::stream_info(broker, name).await.map_err(|_| api_error(name, refused))?,
             }
         }
-        other => other.map_err(|failure| api_error(&name, failure))?,
+        other => other.map_err(|failure| api_error(name, failure))?,
     };
     let secret = secret(plan.subjects, &found)
-        .ok_or_else(|| drift(&name, "subject_transform", "a transform with a secret", "none"))?;
-    compare_stream(&records(plan, &secret), &found.config)?;
+        .ok_or_else(|| drift(name, "subject_transform", "a transform with a secret", "none"))?;
+    compare_stream(&config(plan, &secret), &found.config)?;
     Ok(secret)
 }
 
-/// The secret in a record stream's transform.
-pub(crate) fn secret(subjects: &ServiceSubjects, records: &StreamInfo) -> Option<String> {
-    let transform = records.config.subject_transform.as_ref()?;
+/// The secret in the transform of a record stream or an item stream.
+pub(crate) fn secret(subjects: &ServiceSubjects, stream: &StreamInfo) -> Option<String> {
+    let transform = stream.config.subject_transform.as_ref()?;
     subjects.secret_of_transform(&transform.src).map(str::to_owned)
 }
 

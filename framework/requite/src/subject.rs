@@ -18,6 +18,24 @@ pub(crate) const SETUP: &str = "-setup";
 /// such a name.
 pub(crate) const CANCEL: &str = "-cancel";
 
+/// Which way the items of a stream go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// From the caller to the handler.
+    Up,
+    /// From the handler to the caller.
+    Down,
+}
+
+impl Side {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
 /// In the place of any one token, and of both of an id.
 pub(crate) const ANY: &str = "*";
 pub(crate) const ANY_ID: &str = "*.*";
@@ -44,6 +62,10 @@ impl ServiceSubjects {
 
     pub(crate) fn dead_letter_stream(&self) -> String {
         format!("{}_DEAD_{}", self.namespace, self.service)
+    }
+
+    pub(crate) fn item_stream(&self) -> String {
+        format!("{}_ITM_{}", self.namespace, self.service)
     }
 
     /// What the request stream captures for one method: exactly three more tokens, caller and id.
@@ -112,6 +134,45 @@ impl ServiceSubjects {
     pub(crate) fn record_puts(&self) -> [String; 3] {
         [self.record_put_prefix(ANY), self.checkpoint_put_prefix(ANY), self.progress_put_prefix(ANY)]
             .map(|prefix| format!("{prefix}{ANY}.{ANY_ID}"))
+    }
+
+    /// Where the frames of one direction of a call are stored, before the number of the slot.
+    pub(crate) fn frames(&self, caller: &str, id: &str, side: Side) -> String {
+        format!("{}.itm.{}.{caller}.{id}.{}.", self.namespace, self.service, side.as_str())
+    }
+
+    /// Where a worker writes frames, before the number of the slot; the stream stores them as [`Self::frames`].
+    pub(crate) fn frames_put(&self, secret: &str, caller: &str, id: &str) -> String {
+        format!("{}.put.{secret}.itm.{}.{caller}.{id}.{}.", self.namespace, self.service, Side::Down.as_str())
+    }
+
+    /// Where the server republishes frames, before the number of the slot.
+    pub(crate) fn frames_inbox(&self, caller: &str, id: &str, side: Side) -> String {
+        format!("{}.{}.", self.inbox(caller, id), side.as_str())
+    }
+
+    /// The subjects of the item stream, before its transform: callers write theirs as they are stored.
+    pub(crate) fn item_puts(&self, secret: &str) -> [String; 2] {
+        let down = self.frames_put(secret, ANY, ANY_ID);
+        [down, self.frames(ANY, ANY_ID, Side::Up)].map(|prefix| format!("{prefix}{ANY}"))
+    }
+
+    /// Source and destination of the republish that carries frames to their readers.
+    pub(crate) fn item_republish(&self) -> (String, String) {
+        let (namespace, service) = (&self.namespace, &self.service);
+        let rest = "{{wildcard(2)}}.{{wildcard(3)}}.{{wildcard(4)}}.{{wildcard(5)}}";
+        (
+            format!("{namespace}.itm.{service}.*.*.*.*.*"),
+            format!("{namespace}.in.{{{{wildcard(1)}}}}.{service}.{rest}"),
+        )
+    }
+
+    /// Where the reader of one direction of a call gives credit to its writer.
+    pub(crate) fn credit(&self, caller: &str, id: &str, side: Side) -> String {
+        match side {
+            Side::Down => format!("{}.ctl.{}.{caller}.{id}.credit", self.namespace, self.service),
+            Side::Up => format!("{}.credit", self.signal(caller, id)),
+        }
     }
 
     /// The subjects of the record stream, before its transform.

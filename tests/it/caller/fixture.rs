@@ -11,9 +11,9 @@ use requite_test::NatsServer;
 use tokio::sync::watch;
 
 /// Who calls, unless a test says otherwise.
-pub(super) const SHOP: &str = "shop";
+pub(crate) const SHOP: &str = "shop";
 /// What a call that nothing holds up may take on a machine that is busy with other tests.
-pub(super) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 /// The shortest lease that is allowed.
 pub(super) const LEASE: Duration = Duration::from_secs(6);
 
@@ -131,22 +131,22 @@ impl Office {
     }
 }
 
-pub(super) async fn connect(url: &str, caller: &str) -> Client {
+pub(crate) async fn connect(url: &str, caller: &str) -> Client {
     Client::builder().url(url).caller(caller).connect().await.unwrap()
 }
 
 /// Starts a worker.
-pub(super) async fn serve(url: &str, service: impl requite::Service) -> RunningServer {
+pub(crate) async fn serve(url: &str, service: impl requite::Service) -> RunningServer {
     Server::new(&connect(url, "office").await).serve(service).start().await.unwrap()
 }
 
 /// The result of `work`, or a failed test after `limit`: nothing may hang.
-pub(super) async fn within<T>(limit: Duration, work: impl IntoFuture<Output = T>) -> T {
+pub(crate) async fn within<T>(limit: Duration, work: impl IntoFuture<Output = T>) -> T {
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| panic!("no result within {limit:?}"))
 }
 
 /// Waits for a condition that nothing announces.
-pub(super) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + SOON;
     while !holds().await {
         assert!(Instant::now() < deadline, "still not: {what}");

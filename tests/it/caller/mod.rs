@@ -6,7 +6,7 @@ mod cancel;
 mod connecting;
 mod cut;
 mod events;
-mod fixture;
+pub(crate) mod fixture;
 mod forged;
 mod free_function;
 mod hostile;

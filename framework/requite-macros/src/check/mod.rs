@@ -4,6 +4,7 @@
 mod function;
 mod options;
 mod signature;
+mod stream;
 
 use crate::errors::Errors;
 use crate::model::{Form, Handler, Service};

@@ -1,6 +1,6 @@
 //! Limits of names, versions, durations and counts.
 
-use crate::attr::Given;
+use crate::attr::{Given, HandlerOptions};
 use crate::errors::Errors;
 use crate::model::{Handler, Service};
 use quote::ToTokens;
@@ -9,6 +9,7 @@ use std::time::Duration;
 /// Heartbeats renew the lease; below this, one slow round trip would cost a run.
 const SHORTEST_LEASE: Duration = Duration::from_secs(6);
 const SHORTEST_RUN: Duration = Duration::from_secs(1);
+const SHORTEST_IDLE: Duration = Duration::from_secs(1);
 const SHORTEST_RETENTION: Duration = Duration::from_secs(60);
 const MOST_AT_ONCE: u64 = 1_000_000;
 const LONGEST_NAME: usize = 64;
@@ -42,6 +43,7 @@ pub(crate) fn handler(handler: &Handler, errors: &mut Errors) {
                 and a call must be accepted within half of it";
     at_least(SHORTEST_RETENTION, &options.retention, rule, errors);
     counts(handler, errors);
+    of_streams(handler, errors);
 }
 
 fn counts(handler: &Handler, errors: &mut Errors) {
@@ -57,6 +59,20 @@ fn counts(handler: &Handler, errors: &mut Errors) {
         errors.at(attempts, rule);
     } else if options.once.as_ref().is_some_and(|once| once.value) && attempts.value > 1 {
         errors.at(attempts, "`once` means one attempt: leave `attempts` out, or leave `once` out");
+    }
+}
+
+fn of_streams(handler: &Handler, errors: &mut Errors) {
+    let HandlerOptions { volatile, idle, .. } = &handler.options;
+    if handler.mentions_stream() {
+        at_least(SHORTEST_IDLE, idle, "the shortest `idle` is 1s", errors);
+        return;
+    }
+    if let Some(volatile) = volatile {
+        errors.at(volatile, "`volatile` is for streams: this handler has none");
+    }
+    if let Some(idle) = idle {
+        errors.at(idle, "`idle` is for streams: this handler has none");
     }
 }
 
@@ -98,7 +114,40 @@ fn is_semver(version: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_semver;
+    use super::{handler, is_semver};
+    use crate::errors::Errors;
+    use crate::model::Service;
+    use proc_macro2::TokenStream;
+    use quote::quote;
+
+    #[test]
+    fn options_of_streams_are_for_handlers_with_one() {
+        let mut errors = Errors::default();
+        let item = quote! {
+            impl Billing {
+                #[handler(volatile, idle = "10ms")]
+                async fn total(&self) -> u64 {}
+
+                #[handler(volatile, idle = "10ms")]
+                async fn export(&self, sink: Sink<u64>) {}
+
+                #[handler(volatile, idle = "1s")]
+                fn entries(&self) -> impl Stream<Item = u64> {}
+            }
+        };
+        let service = Service::parse(TokenStream::new(), item, &mut errors).expect("an impl is a service");
+        for it in &service.handlers {
+            handler(it, &mut errors);
+        }
+        assert_eq!(
+            errors.messages(),
+            [
+                "`volatile` is for streams: this handler has none",
+                "`idle` is for streams: this handler has none",
+                "the shortest `idle` is 1s",
+            ]
+        );
+    }
 
     #[test]
     fn versions_are_three_numbers_with_optional_labels() {

@@ -1,16 +1,13 @@
-//! The shape of a handler: `async fn name(&self, cx: &Context, request: Request) -> Result<Reply, Error>`.
+//! The shape of a handler: `async fn name(&self, cx: &Context, request: Request) -> Result<Reply, Error>`,
+//! with streams behind the request or, in a plain `fn`, in place of the result.
 
+use super::stream;
 use crate::errors::Errors;
-use crate::model::{Form, Handler, Service, is_context, last_segment, result_arguments};
-use proc_macro2::TokenStream;
+use crate::model::{Form, Handler, Role, Service, result_arguments};
+use crate::stream::{is_stream, is_within};
 use quote::ToTokens;
 use syn::visit::{self, Visit};
-use syn::{
-    FnArg, Lifetime, PatType, Path, Receiver, ReturnType, Type, TypeImplTrait, TypeParamBound, TypeReference,
-};
-
-const NO_STREAMS: &str = "streams are not supported yet: a handler takes at most one request by value \
-                          and returns `T` or `Result<T, E>`; send a `Vec<T>`, or pages";
+use syn::{FnArg, Lifetime, PatType, Path, Receiver, ReturnType, Type, TypeImplTrait, TypeReference};
 
 pub(crate) fn handler(service: &Service, handler: &Handler, errors: &mut Errors) {
     qualifiers(handler, errors);
@@ -32,14 +29,25 @@ fn qualifiers(handler: &Handler, errors: &mut Errors) {
     let qualifiers =
         [sig.constness.to_token_stream(), sig.unsafety.to_token_stream(), sig.abi.to_token_stream()];
     for qualifier in qualifiers.into_iter().filter(|tokens| !tokens.is_empty()) {
-        let rule = format!("a handler is a plain `async fn`: remove `{qualifier}`");
+        let rule = format!("a handler is a plain `{}`: remove `{qualifier}`", keywords(handler));
         errors.at(qualifier, rule);
     }
-    let streams = matches!(&sig.output, ReturnType::Type(_, ty) if stream_token(ty).is_some());
-    if sig.asyncness.is_none() && !streams {
-        let rule = format!("a handler is async: write `async fn {}`", sig.ident);
-        errors.at(sig.fn_token, rule);
+    match (&sig.asyncness, &sig.output) {
+        (Some(asyncness), _) if handler.returned_stream().is_some() => {
+            let rule = "a handler that returns a stream is a plain `fn`: remove `async`, or keep it and send \
+                        the items by an argument `sink: Sink<T>`";
+            errors.at(asyncness, rule);
+        }
+        (Some(_), _) => {}
+        (None, ReturnType::Type(_, ty)) if is_within(ty) => {} // one in the wrong place is reported there
+        (None, _) => {
+            errors.at(sig.fn_token, format!("a handler is async: write `async fn {}`", sig.ident));
+        }
     }
+}
+
+fn keywords(handler: &Handler) -> &'static str {
+    if handler.returned_stream().is_some() { "fn" } else { "async fn" }
 }
 
 fn generics(handler: &Handler, errors: &mut Errors) {
@@ -66,37 +74,32 @@ fn receiver(handler: &Handler, errors: &mut Errors) {
             _ => errors.at(receiver, "a handler takes `&self`: one service answers many requests"),
         },
         _ => {
-            let rule = format!("a handler is a method: write `async fn {}(&self, …)`", handler.ident());
+            let rule =
+                format!("a handler is a method: write `{} {}(&self, …)`", keywords(handler), handler.ident());
             errors.at(handler.ident(), rule);
         }
     }
 }
 
 fn arguments(handler: &Handler, errors: &mut Errors) {
-    let (mut contexts, mut requests) = (0, 0);
+    let roles: Vec<Role> = handler.arguments().map(|argument| Role::of(&argument.ty)).collect();
     for (position, argument) in handler.arguments().enumerate() {
-        if is_context(&argument.ty) {
-            contexts += 1;
-            context(argument, position, contexts, errors);
-        } else if let Some(token) = stream_token(&argument.ty) {
-            errors.at(token, NO_STREAMS);
-        } else {
-            requests += 1;
-            if requests == 2 {
-                let rule = "a handler takes one request: put the arguments into one struct";
-                errors.at(argument, rule);
-            }
-            owned(&argument.ty, errors);
+        let (before, behind) = (&roles[..position], &roles[position + 1..]);
+        match roles[position] {
+            Role::Context => context(argument, before, errors),
+            Role::Request => request(argument, before, errors),
+            role => stream::argument(argument, role, before, behind, errors),
         }
     }
+    stream::one_to_the_caller(handler, errors);
 }
 
-fn context(argument: &PatType, position: usize, count: usize, errors: &mut Errors) {
-    if count > 1 {
+fn context(argument: &PatType, before: &[Role], errors: &mut Errors) {
+    if before.contains(&Role::Context) {
         errors.at(argument, "a handler has one context: remove this argument");
         return;
     }
-    if position > 0 {
+    if before.contains(&Role::Request) {
         errors.at(argument, "the context comes before the request: `cx: &Context, request: Request`");
     }
     let borrowed = matches!(&*argument.ty, Type::Reference(reference) if reference.mutability.is_none());
@@ -105,45 +108,38 @@ fn context(argument: &PatType, position: usize, count: usize, errors: &mut Error
     }
 }
 
+fn request(argument: &PatType, before: &[Role], errors: &mut Errors) {
+    if before.iter().filter(|&&role| role == Role::Request).count() == 1 {
+        errors.at(argument, "a handler takes one request: put the arguments into one struct");
+    }
+    owned(&argument.ty, errors);
+}
+
 fn output(handler: &Handler, errors: &mut Errors) {
     let ReturnType::Type(_, ty) = &handler.sig.output else { return };
-    if let Some(token) = stream_token(ty) {
-        errors.at(token, NO_STREAMS);
+    if let Some(returned) = handler.returned_stream() {
+        stream::returned(returned, errors);
         return;
     }
-    match result_arguments(ty) {
-        Some(arguments) if arguments.len() != 2 => {
-            let rule = "name the error as well: `Result<Reply, Error>`, where `Error` derives `CallError`, \
-                        so that callers can tell what happened";
-            errors.at(ty, rule);
-        }
-        // A synchronous function has been told to be async; its `impl Future` goes with that.
-        _ if handler.sig.asyncness.is_some() => owned(ty, errors),
-        _ => {}
+    names_its_error(ty, "Reply", errors);
+    // A synchronous function has been told to be async; its `impl Future` goes with that.
+    if handler.sig.asyncness.is_some() || is_within(ty) {
+        owned(ty, errors);
     }
 }
 
-/// The tokens that make a type a stream: `impl Stream<…>`, `Items<…>` or `Sink<…>`.
-fn stream_token(ty: &Type) -> Option<TokenStream> {
-    match ty {
-        Type::ImplTrait(implements) => implements.bounds.iter().find_map(|bound| match bound {
-            TypeParamBound::Trait(bound) => {
-                let is_stream = bound.path.segments.last()?.ident == "Stream";
-                is_stream.then(|| implements.to_token_stream())
-            }
-            _ => None,
-        }),
-        Type::Path(_) => {
-            let segment = last_segment(ty)?;
-            let streams = segment.ident == "Items" || segment.ident == "Sink";
-            (streams && !segment.arguments.is_empty()).then(|| ty.to_token_stream())
-        }
-        _ => None,
+pub(super) fn names_its_error(ty: &Type, value: &str, errors: &mut Errors) {
+    if result_arguments(ty).is_some_and(|arguments| arguments.len() != 2) {
+        let rule = format!(
+            "name the error as well: `Result<{value}, Error>`, where `Error` derives `CallError`, \
+             so that callers can tell what happened"
+        );
+        errors.at(ty, rule);
     }
 }
 
 /// Reports what cannot cross the network, or cannot be named on the other side of it.
-fn owned(ty: &Type, errors: &mut Errors) {
+pub(super) fn owned(ty: &Type, errors: &mut Errors) {
     Foreign { errors }.visit_type(ty);
 }
 
@@ -152,8 +148,16 @@ struct Foreign<'a> {
 }
 
 impl<'ast> Visit<'ast> for Foreign<'_> {
+    fn visit_type(&mut self, ty: &'ast Type) {
+        if is_stream(ty) {
+            self.errors.at(ty, stream::FORMS);
+        } else {
+            visit::visit_type(self, ty);
+        }
+    }
+
     fn visit_type_reference(&mut self, reference: &'ast TypeReference) {
-        let rule = "requests and replies are owned, because they cross the network: \
+        let rule = "requests, replies and items are owned, because they cross the network: \
                     `T` instead of `&T`, `String` instead of `&str`, `Vec<T>` instead of `&[T]`";
         self.errors.at(reference, rule);
     }
@@ -164,7 +168,7 @@ impl<'ast> Visit<'ast> for Foreign<'_> {
 
     fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
         if lifetime.ident != "static" {
-            self.errors.at(lifetime, "requests and replies are owned: use a type without a lifetime");
+            self.errors.at(lifetime, "requests, replies and items are owned: use a type without a lifetime");
         }
     }
 

@@ -129,11 +129,31 @@ fn given_fields(handler: &Handler) -> Vec<TokenStream> {
         let retention = duration(retention.value);
         fields.push(quote!(retention: ::core::option::Option::Some(#retention)));
     }
+    fields.extend(fields_of_streams(handler));
+    fields
+}
+
+fn fields_of_streams(handler: &Handler) -> Vec<TokenStream> {
+    let mut fields = Vec::new();
+    if handler.up().is_some() {
+        fields.push(quote!(up: true));
+    }
+    if handler.down().is_some() {
+        fields.push(quote!(down: true));
+    }
+    if let Some(volatile) = &handler.options.volatile {
+        let volatile = volatile.value;
+        fields.push(quote!(volatile: #volatile));
+    }
+    if let Some(idle) = &handler.options.idle {
+        let idle = duration(idle.value);
+        fields.push(quote!(idle: #idle));
+    }
     fields
 }
 
 fn call(service: &Service, handler: &Handler) -> TokenStream {
-    let (function, constant, (reply, error)) = (handler.ident(), handler.constant(), outcome(handler));
+    let (function, constant, outcome) = (handler.ident(), handler.constant(), outcome(handler));
     let attributes = handler.attributes(&["cfg", "deprecated", "doc"]);
     let default_docs = handler.description().is_empty().then(|| {
         let docs = format!(" Calls `{}` of the service `{}`.", handler.name(), service.name());
@@ -149,14 +169,14 @@ fn call(service: &Service, handler: &Handler) -> TokenStream {
     quote! {
         #default_docs
         #(#attributes)*
-        pub fn #function(&self #argument) -> ::requite::Call<#reply, #error> {
+        pub fn #function(&self #argument) -> ::requite::Call<#outcome> {
             ::requite::__private::call(&self.client, Self::#constant, #sent)
         }
     }
 }
 
 fn attach(service: &Service, handler: &Handler) -> TokenStream {
-    let (attach, constant, (reply, error)) = (handler.attach(), handler.constant(), outcome(handler));
+    let (attach, constant, outcome) = (handler.attach(), handler.constant(), outcome(handler));
     let attributes = handler.attributes(&["cfg", "deprecated"]);
     let docs = format!(
         " Finds the call of `{}.{}` that was made under `key`: after a crash, or in another process.",
@@ -166,7 +186,7 @@ fn attach(service: &Service, handler: &Handler) -> TokenStream {
     quote! {
         #[doc = #docs]
         #(#attributes)*
-        pub fn #attach(&self, key: impl ::core::convert::AsRef<str>) -> ::requite::Attach<#reply, #error> {
+        pub fn #attach(&self, key: impl ::core::convert::AsRef<str>) -> ::requite::Attach<#outcome> {
             ::requite::__private::attach(&self.client, Self::#constant, key.as_ref())
         }
     }

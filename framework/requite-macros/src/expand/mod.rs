@@ -11,7 +11,7 @@ use crate::model::{Form, Handler, Output, Service};
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 use std::time::Duration;
-use syn::{ItemTrait, ReturnType, TraitItem, Type, parse_quote};
+use syn::{ItemTrait, ReturnType, TraitItem, parse_quote};
 
 /// Everything: the assertions on types, first because their errors are the clearest, the user's item, the
 /// service and its client.
@@ -50,7 +50,8 @@ pub(crate) fn service_type(service: &Service) -> TokenStream {
 }
 
 /// `async fn` in a trait makes no promise that its future is `Send`, which a server needs; `impl Future +
-/// Send` does, and may still be implemented by an `async fn`.
+/// Send` does, and may still be implemented by an `async fn`. Where a stream is returned, it is the stream
+/// that must be `Send`.
 pub(crate) fn with_send_futures<'a>(
     item: &ItemTrait,
     handlers: impl IntoIterator<Item = &'a Handler>,
@@ -58,6 +59,11 @@ pub(crate) fn with_send_futures<'a>(
     let mut item = item.clone();
     for handler in handlers {
         let Some(TraitItem::Fn(function)) = item.items.get_mut(handler.position) else { continue };
+        if let Some(mut stream) = handler.returned_stream().cloned() {
+            stream.bounds.push(parse_quote!(::core::marker::Send));
+            function.sig.output = parse_quote!(-> #stream);
+            continue;
+        }
         function.sig.asyncness = None;
         let output = match &function.sig.output {
             ReturnType::Default => parse_quote!(()),
@@ -69,10 +75,17 @@ pub(crate) fn with_send_futures<'a>(
     item
 }
 
-/// The reply and the error as callers see them.
-pub(crate) fn outcome(handler: &Handler) -> (Type, Type) {
+/// What stands in `Call<…>` and `Attach<…>`: the reply and the error as callers see them, and the streams.
+pub(crate) fn outcome(handler: &Handler) -> TokenStream {
     let Output { reply, error } = handler.output();
-    (reply, error.unwrap_or_else(|| parse_quote!(::requite::NoError)))
+    let error = error.unwrap_or_else(|| parse_quote!(::requite::NoError));
+    let streams = match (handler.up(), handler.down()) {
+        (None, None) => return quote!(#reply, #error),
+        (None, Some(down)) => quote!(::requite::ServerStream<#down>),
+        (Some(up), None) => quote!(::requite::ClientStream<#up>),
+        (Some(up), Some(down)) => quote!(::requite::Bidirectional<#up, #down>),
+    };
+    quote!(#reply, #error, #streams)
 }
 
 pub(crate) fn duration(duration: Duration) -> TokenStream {

@@ -1,6 +1,6 @@
 //! The serving side: the service's definition, with one registration per handler.
 
-use crate::model::{Form, Handler, Service};
+use crate::model::{Form, Handler, Role, Service};
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{TraitItem, parse_quote};
@@ -58,33 +58,21 @@ fn definition(service: &Service) -> TokenStream {
 /// by its full path: on an `Arc`, `.clone()` or `.as_ref()` would be the methods of `Arc`.
 fn registration(service: &Service, handler: &Handler) -> TokenStream {
     let (client, constant, cfgs) = (service.client(), handler.constant(), handler.cfgs());
-    let (function, request) = (handler.ident(), handler.request_type());
+    let request = handler.request_type();
     let constructor = match handler.output().error {
         Some(_) => quote!(handler),
         None => quote!(infallible_handler),
     };
-    let (callee, lent_service) = match &service.form {
-        Form::Impl(_) => (quote!(Self::#function), quote!(&service,)),
-        Form::Trait(item) => {
-            let contract = &item.ident;
-            (quote!(<Self as #contract>::#function), quote!(&service,))
-        }
-        Form::Function(_) => (quote!(service), quote!()),
-    };
-    let (cx, lent_cx) = match handler.takes_context() {
-        true => (quote!(cx), quote!(&cx,)),
-        false => (quote!(_), quote!()),
-    };
-    let (input, given_input) = match handler.request() {
-        Some(_) => (quote!(input), quote!(input)),
-        None => (quote!(()), quote!()),
-    };
+    let needs_context = handler.argument(Role::Context).is_some() || handler.mentions_stream();
+    let cx = if needs_context { quote!(cx) } else { quote!(_) };
+    let input = if handler.request().is_some() { quote!(input) } else { quote!(()) };
     // A future that is not `Send` is reported on the handler's name.
-    let span = Span::call_site().located_at(function.span());
+    let span = Span::call_site().located_at(handler.ident().span());
+    let run = run(service, handler, span);
     let handler = quote_spanned! {span=>
         ::requite::__private::#constructor(move |#cx: ::requite::Context, #input: #request| {
             let service = ::std::sync::Arc::clone(&service);
-            async move { #callee(#lent_service #lent_cx #given_input).await }
+            async move { #run }
         })
     };
     quote! {
@@ -94,4 +82,37 @@ fn registration(service: &Service, handler: &Handler) -> TokenStream {
             #handler
         });
     }
+}
+
+/// What the handler's future does: it opens the streams, and runs the handler or sends what is in its stream.
+fn run(service: &Service, handler: &Handler, span: Span) -> TokenStream {
+    let function = handler.ident();
+    let (callee, lent_service) = match &service.form {
+        Form::Impl(_) => (quote_spanned!(span=> Self::#function), Some(quote!(&service))),
+        Form::Trait(item) => {
+            let contract = &item.ident;
+            (quote_spanned!(span=> <Self as #contract>::#function), Some(quote!(&service)))
+        }
+        Form::Function(_) => (quote_spanned!(span=> service), None),
+    };
+    let arguments = handler.arguments().map(|argument| match Role::of(&argument.ty) {
+        Role::Context => quote!(&cx),
+        Role::Request => quote!(input),
+        Role::Items => quote!(items),
+        Role::Sink => quote!(sink),
+    });
+    let arguments = lent_service.into_iter().chain(arguments);
+    let call = quote_spanned!(span=> #callee(#(#arguments),*));
+    let items =
+        handler.up().map(|up| quote_spanned!(span=> let items = ::requite::__private::items::<#up>(&cx);));
+    let sink = handler
+        .argument(Role::Sink)
+        .and(handler.down())
+        .map(|down| quote_spanned!(span=> let sink = ::requite::__private::sink::<#down>(&cx);));
+    let answer = match (handler.returned_stream(), handler.output().error) {
+        (None, _) => call,
+        (Some(_), Some(_)) => quote_spanned!(span=> ::requite::__private::stream(&cx, #call)),
+        (Some(_), None) => quote_spanned!(span=> ::requite::__private::infallible_stream(&cx, #call)),
+    };
+    quote_spanned!(span=> #items #sink #answer.await)
 }

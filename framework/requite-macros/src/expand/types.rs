@@ -9,20 +9,28 @@ use syn::{ReturnType, Type};
 
 pub(super) fn assertions(handler: &Handler) -> TokenStream {
     let (cfgs, Output { reply, error }) = (handler.cfgs(), handler.output());
-    // Without a return type there is no token to point to, and `()` is a reply.
-    let reply = matches!(handler.sig.output, ReturnType::Type(..)).then_some(reply);
+    // Without a type for the reply there is no token to point to, and `()` is one.
+    let is_named = matches!(handler.sig.output, ReturnType::Type(..)) && handler.returned_stream().is_none();
+    let reply = is_named.then_some(reply);
     let request = handler
         .request()
         .map(|request| assertion(&quote!(request), &request.ty, &quote!(::requite::__private::RequestType)));
     let reply = reply.map(|ty| assertion(&quote!(reply), &ty, &quote!(::requite::__private::ReplyType)));
     let error = error.map(|ty| assertion(&quote!(error), &ty, &quote!(::requite::HandlerError)));
-    if request.is_none() && reply.is_none() && error.is_none() {
+    // Each in a block, because there may be two of one name.
+    let items = [handler.up(), handler.down()].into_iter().flatten().map(|ty| {
+        let item = assertion(&quote!(item), ty, &quote!(::requite::__private::ItemType));
+        quote!({ #item })
+    });
+    let items: Vec<TokenStream> = items.collect();
+    if request.is_none() && items.is_empty() && reply.is_none() && error.is_none() {
         return TokenStream::new();
     }
     quote! {
         #(#cfgs)*
         const _: fn() = || {
             #request
+            #(#items)*
             #reply
             #error
         };

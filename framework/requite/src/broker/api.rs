@@ -135,12 +135,26 @@ pub(crate) async fn read_leader<B: Broker>(
     stream: &str,
     subject: &str,
 ) -> Result<Option<Found>, ApiFailure> {
+    let Some(message) = read_last(broker, stream, subject).await? else {
+        return Ok(None);
+    };
+    let payload = message.payload().ok_or(ApiFailure::Unreadable)?;
+    Ok(Some(Found { sequence: message.seq, payload }))
+}
+
+/// The newest message of a subject or a pattern as it is stored, read from the stream's leader.
+pub(crate) async fn read_last<B: Broker>(
+    broker: &B,
+    stream: &str,
+    subject: &str,
+) -> Result<Option<RawMessage>, ApiFailure> {
     let body = json(&ReadRequest { last_by_subj: subject });
-    match ask::<B, ReadAnswer>(broker, api::read_leader(stream), body).await {
-        Ok(answer) => {
-            let payload = answer.message.payload().ok_or(ApiFailure::Unreadable)?;
-            Ok(Some(Found { sequence: answer.message.seq, payload }))
-        }
+    message_of(ask::<B, ReadAnswer>(broker, api::read_leader(stream), body).await)
+}
+
+fn message_of(answer: Result<ReadAnswer, ApiFailure>) -> Result<Option<RawMessage>, ApiFailure> {
+    match answer {
+        Ok(answer) => Ok(Some(answer.message)),
         Err(ApiFailure::Api(error)) if error.err_code == code::NO_MESSAGE => Ok(None),
         Err(failure) => Err(failure),
     }
@@ -155,11 +169,7 @@ pub(crate) async fn read_next<B: Broker>(
     sequence: u64,
 ) -> Result<Option<RawMessage>, ApiFailure> {
     let body = json(&NextRequest { seq: sequence, next_by_subj: filter });
-    match ask::<B, ReadAnswer>(broker, api::read_leader(stream), body).await {
-        Ok(answer) => Ok(Some(answer.message)),
-        Err(ApiFailure::Api(error)) if error.err_code == code::NO_MESSAGE => Ok(None),
-        Err(failure) => Err(failure),
-    }
+    message_of(ask::<B, ReadAnswer>(broker, api::read_leader(stream), body).await)
 }
 
 /// The newest message of a subject from any replica. `None` proves nothing: a replica may lag.

@@ -19,7 +19,7 @@ pub(crate) mod api;
 pub(crate) mod jetstream;
 pub(crate) mod simulated;
 
-pub(crate) use any::AnyBroker;
+pub(crate) use any::{AnyBroker, AnySubscription};
 pub(crate) use jetstream::Subject;
 pub(crate) use jetstream::headers::Headers;
 pub(crate) use jetstream::readable::{headers_of, what_cannot_be_read};

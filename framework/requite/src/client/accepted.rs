@@ -1,6 +1,7 @@
 //! A call that is stored: what may be done with it until it ends.
 
 use std::{
+    any::Any,
     fmt,
     future::IntoFuture,
     marker::PhantomData,
@@ -9,7 +10,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::{
     CancelAnswer,
@@ -46,14 +47,16 @@ enum Course<T, E> {
 
 struct Task<T, E> {
     observers: Observers,
-    answer: AbortOnDrop<Result<T, CallError<E>>>,
+    answer: JoinHandle<Result<T, CallError<E>>>,
+    /// The streams of the call keep it going too.
+    alive: Arc<AbortOnDrop>,
 }
 
 type Observers = Arc<Mutex<Vec<Observer>>>;
 
-struct AbortOnDrop<T>(JoinHandle<T>);
+struct AbortOnDrop(AbortHandle);
 
-impl<T> Drop for AbortOnDrop<T> {
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -159,6 +162,15 @@ impl<T: ReplyType, E: HandlerError> Accepted<T, E> {
         }
     }
 
+    /// Has a task of its own see the call through; what comes back keeps it going.
+    pub(super) fn stream(&mut self, observer: Observer) -> Arc<dyn Any + Send + Sync> {
+        self.watch_beside(observer);
+        match &self.course {
+            Course::Beside(task) => Arc::clone(&task.alive) as _,
+            Course::Here { .. } | Course::Changing => Arc::new(()),
+        }
+    }
+
     fn watch_beside(&mut self, observer: Observer) {
         self.course = match std::mem::replace(&mut self.course, Course::Changing) {
             Course::Here { mut drive, finished, .. } => {
@@ -168,10 +180,11 @@ impl<T: ReplyType, E: HandlerError> Accepted<T, E> {
                 let telling = Telling(Arc::clone(&observers));
                 drive.observe(Box::new(move |event| telling.tell(event)));
                 let answer = turns::spawn(async move { finish(&mut drive, finished).await });
-                Course::Beside(Task { observers, answer: AbortOnDrop(answer) })
+                let alive = Arc::new(AbortOnDrop(answer.abort_handle()));
+                Course::Beside(Task { observers, answer, alive })
             }
             Course::Beside(task) => {
-                if !task.answer.0.is_finished() {
+                if !task.answer.is_finished() {
                     add(&task.observers, observer);
                 }
                 Course::Beside(task)
@@ -194,7 +207,7 @@ impl<T: ReplyType, E: HandlerError> IntoFuture for Accepted<T, E> {
         Box::pin(async move {
             match course {
                 Course::Here { mut drive, finished, .. } => finish(&mut drive, finished).await,
-                Course::Beside(mut task) => match (&mut task.answer.0).await {
+                Course::Beside(mut task) => match (&mut task.answer).await {
                     Ok(answer) => answer,
                     Err(ended) if ended.is_panic() => panic::resume_unwind(ended.into_panic()),
                     // The runtime that it was started on is gone.

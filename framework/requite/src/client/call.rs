@@ -46,6 +46,8 @@ struct Options {
     observer: Option<Observer>,
 }
 
+type Types<T, E, S> = PhantomData<fn() -> (T, E, S)>;
+
 /// A call that is about to be made. Await it for the answer, or [`start`](Self::start) it to know when it is accepted.
 ///
 /// Nothing is sent before. Dropping the future stops to wait; unless [asked to](Self::cancel_on_drop), it does not cancel:
@@ -61,15 +63,15 @@ struct Options {
 /// # Ok(()) }
 /// ```
 #[must_use = "a call is not made before it is awaited or started"]
-pub struct Call<T, E> {
+pub struct Call<T, E, S = ()> {
     client: Client,
-    method: Method,
+    pub(super) method: Method,
     body: Result<Bytes, String>,
     options: Options,
-    answer: PhantomData<fn() -> (T, E)>,
+    types: Types<T, E, S>,
 }
 
-impl<T: ReplyType, E: HandlerError> Call<T, E> {
+impl<T: ReplyType, E: HandlerError, S> Call<T, E, S> {
     /// Names the call: a call with the same key, from any process of this caller, is the same call and gets the same
     /// answer, for as long as the outcome is kept. The same key with another payload is `Rejected(IdReused)`.
     pub fn key(mut self, key: impl Into<String>) -> Self {
@@ -202,23 +204,11 @@ impl<T: ReplyType, E: HandlerError> Call<T, E> {
         self
     }
 
-    /// Sends the call and returns as soon as it is stored: from then on it ends in an outcome.
-    ///
-    /// # Errors
-    ///
-    /// As for the call itself, if it ends before it is accepted.
-    pub async fn start(self) -> Result<Accepted<T, E>, CallError<E>> {
-        let require_worker = self.options.require_worker;
-        let mut drive = self.prepare()?;
-        make_ready(&mut drive, require_worker).await?;
-        match drive.go(true).await {
-            Rest::Accepted => Ok(Accepted::new(Box::new(drive), None)),
-            Rest::Finished(Verdict::Outcome) => Ok(Accepted::new(Box::new(drive), Some(Verdict::Outcome))),
-            Rest::Finished(verdict) => Err(refusal(verdict, &drive)),
-        }
+    pub(super) fn requires_worker(&self) -> bool {
+        self.options.require_worker
     }
 
-    fn prepare(self) -> Result<Drive, CallError<E>> {
+    pub(super) fn prepare(self) -> Result<Drive, CallError<E>> {
         let Self { client, method, body, options, .. } = self;
         let inner = client.inner;
         let target = target(&inner, &method, |service, name| match &options.key {
@@ -263,6 +253,24 @@ impl<T: ReplyType, E: HandlerError> Call<T, E> {
     }
 }
 
+impl<T: ReplyType, E: HandlerError> Call<T, E> {
+    /// Sends the call and returns as soon as it is stored: from then on it ends in an outcome.
+    ///
+    /// # Errors
+    ///
+    /// As for the call itself, if it ends before it is accepted.
+    pub async fn start(self) -> Result<Accepted<T, E>, CallError<E>> {
+        let require_worker = self.options.require_worker;
+        let mut drive = self.prepare()?;
+        make_ready(&mut drive, require_worker).await?;
+        match drive.go(true).await {
+            Rest::Accepted => Ok(Accepted::new(Box::new(drive), None)),
+            Rest::Finished(Verdict::Outcome) => Ok(Accepted::new(Box::new(drive), Some(Verdict::Outcome))),
+            Rest::Finished(verdict) => Err(refusal(verdict, &drive)),
+        }
+    }
+}
+
 impl<T: ReplyType, E: HandlerError> IntoFuture for Call<T, E> {
     type Output = Result<T, CallError<E>>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
@@ -276,7 +284,7 @@ impl<T: ReplyType, E: HandlerError> IntoFuture for Call<T, E> {
     }
 }
 
-impl<T, E> fmt::Debug for Call<T, E> {
+impl<T, E, S> fmt::Debug for Call<T, E, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
             .field("service", &self.method.service)
@@ -289,17 +297,17 @@ impl<T, E> fmt::Debug for Call<T, E> {
 ///
 /// Nothing is sent: an id that was never accepted waits for its deadline.
 #[must_use = "nothing is asked before it is awaited"]
-pub struct Attach<T, E> {
+pub struct Attach<T, E, S = ()> {
     client: Client,
-    method: Method,
+    pub(super) method: Method,
     /// Nothing where the call is named by its key.
     id: Option<RequestId>,
     key: Option<String>,
     options: Options,
-    answer: PhantomData<fn() -> (T, E)>,
+    types: Types<T, E, S>,
 }
 
-impl<T: ReplyType, E: HandlerError> Attach<T, E> {
+impl<T: ReplyType, E: HandlerError, S> Attach<T, E, S> {
     /// How long from now a handler must be known to have started; by default only the deadline counts.
     pub fn start_within(mut self, limit: Duration) -> Self {
         self.options.start_within = Some(limit);
@@ -348,7 +356,9 @@ impl<T: ReplyType, E: HandlerError> Attach<T, E> {
         make_ready(&mut drive, false).await?;
         Ok(Accepted::new(Box::new(drive), None))
     }
+}
 
+impl<T: ReplyType, E: HandlerError, S> Attach<T, E, S> {
     /// Cancels the call; see [`Accepted::cancel`].
     ///
     /// # Errors
@@ -364,7 +374,7 @@ impl<T: ReplyType, E: HandlerError> Attach<T, E> {
         self.client.cancel(service.as_str(), &id).await
     }
 
-    fn prepare(self) -> Result<Drive, CallError<E>> {
+    pub(super) fn prepare(self) -> Result<Drive, CallError<E>> {
         let inner = self.client.inner;
         let target = target(&inner, &self.method, |service, name| match (&self.key, self.id) {
             (Some(key), _) => inner.keyed_id(service, name, key),
@@ -387,7 +397,7 @@ fn to_the_end<T: ReplyType, E: HandlerError>(mut drive: Drive, require_worker: b
     })
 }
 
-async fn make_ready<E>(drive: &mut Drive, require_worker: bool) -> Result<(), CallError<E>> {
+pub(super) async fn make_ready<E>(drive: &mut Drive, require_worker: bool) -> Result<(), CallError<E>> {
     if require_worker && !Box::pin(drive.any_worker()).await {
         let method = drive.target.route.method.to_string();
         return Err(CallError::Unavailable(Unavailable::NoWorker { method }));
@@ -399,7 +409,7 @@ async fn make_ready<E>(drive: &mut Drive, require_worker: bool) -> Result<(), Ca
     Ok(())
 }
 
-impl<T, E> fmt::Debug for Attach<T, E> {
+impl<T, E, S> fmt::Debug for Attach<T, E, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Attach")
             .field("service", &self.method.service)
@@ -410,9 +420,9 @@ impl<T, E> fmt::Debug for Attach<T, E> {
 
 /// A call of a method, its request encoded.
 #[doc(hidden)]
-pub fn call<I: RequestType, T, E>(client: &Client, method: Method, request: &I) -> Call<T, E> {
+pub fn call<I: RequestType, T, E, S>(client: &Client, method: Method, request: &I) -> Call<T, E, S> {
     let body = codec::encode(client.inner.config.content_type, request).map_err(|error| error.to_string());
-    Call { client: client.clone(), method, body, options: Options::default(), answer: PhantomData }
+    Call { client: client.clone(), method, body, options: Options::default(), types: PhantomData }
 }
 
 /// Cancels a call by its id.
@@ -423,12 +433,12 @@ pub async fn cancel(client: &Client, service: &str, id: &RequestId) -> Result<Ca
 
 /// A call of a method that was made before, by its key.
 #[doc(hidden)]
-pub fn attach<T, E>(client: &Client, method: Method, key: &str) -> Attach<T, E> {
+pub fn attach<T, E, S>(client: &Client, method: Method, key: &str) -> Attach<T, E, S> {
     let key = Some(key.to_owned());
-    Attach { client: client.clone(), method, id: None, key, options: Options::default(), answer: PhantomData }
+    Attach { client: client.clone(), method, id: None, key, options: Options::default(), types: PhantomData }
 }
 
-impl<T, E> Attach<T, E> {
+impl<T, E, S> Attach<T, E, S> {
     /// Attaches by the id of an accepted call, as [`Accepted::id`] or an error gave it, instead of by key.
     pub fn id(mut self, id: RequestId) -> Self {
         self.id = Some(id);
@@ -511,7 +521,7 @@ fn answer<T: ReplyType, E: HandlerError>(outcome: &Outcome) -> Result<T, CallErr
 }
 
 /// A verdict other than an outcome, as an error.
-fn refusal<E>(verdict: Verdict, drive: &Drive) -> CallError<E> {
+pub(super) fn refusal<E>(verdict: Verdict, drive: &Drive) -> CallError<E> {
     let text = drive.text().to_owned();
     let id = drive.target.id.clone();
     let unknown = |why| CallError::Unknown(Unknown { id: id.clone(), why });

@@ -51,6 +51,8 @@ pub(super) struct Outcome {
     pub(super) reason: Option<Reason>,
     pub(super) content_type: ContentType,
     pub(super) attempt: u32,
+    /// How many items the handler's stream has.
+    pub(super) items: u64,
     /// The text of the last error.
     pub(super) error: Option<String>,
     /// The value or the error, a slice of the message.
@@ -58,6 +60,7 @@ pub(super) struct Outcome {
 }
 
 type Operation = Pin<Box<dyn Future<Output = Done> + Send>>;
+pub(super) type OnEnd = Box<dyn FnOnce(Option<&Outcome>) + Send>;
 pub(super) type Observer = Box<dyn FnMut(&CallEvent) + Send>;
 
 /// A call under way. Dropping it stops to wait; the request stays where it is.
@@ -85,6 +88,8 @@ pub(super) struct Drive {
     until_accepted: bool,
     watch: Watch,
     outcome: Option<Outcome>,
+    /// Told how the call ended, or that nobody waits for it any more.
+    pub(super) on_end: Option<OnEnd>,
     /// What the server said to the last refusal.
     text: String,
 }
@@ -94,6 +99,9 @@ impl Drop for Drive {
         self.client.pending.remove(&self.address, &self.mailbox);
         for listener in &self.listeners {
             listener.abort();
+        }
+        if let Some(on_end) = self.on_end.take() {
+            on_end(None);
         }
         if self.cancel_on_drop && self.begun && !self.finished {
             let cancel = self.cancel();
@@ -139,6 +147,7 @@ impl Drive {
             until_accepted: false,
             watch: Watch::by(observer),
             outcome: None,
+            on_end: None,
             text: String::new(),
         }
     }
@@ -176,6 +185,11 @@ impl Drive {
             give_up(&cancel).await;
         });
         self.listeners.push(passes_on.abort_handle());
+    }
+
+    /// Whether this call's request is new, and nobody else can have made it.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.request.is_some() && matches!(self.address, Address::Own(_))
     }
 
     /// Whether everything that concerns the call is heard already.
@@ -295,6 +309,9 @@ impl Drive {
         match action {
             Action::Finish(verdict) => {
                 self.finished = true;
+                if let Some(on_end) = self.on_end.take() {
+                    on_end(self.outcome.as_ref().filter(|_| verdict == Verdict::Outcome));
+                }
                 return Some(Rest::Finished(verdict));
             }
             Action::Wait => {}
@@ -385,6 +402,7 @@ impl Drive {
                 reason: record.reason,
                 content_type: record.content_type.and_then(ContentType::parse).unwrap_or_default(),
                 attempt,
+                items: record.items.unwrap_or(0),
                 error: record.error.map(str::to_owned),
                 body: record.body.map(|body| payload.slice_ref(body)),
             });

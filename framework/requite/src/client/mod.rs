@@ -15,6 +15,7 @@ mod drive;
 mod events;
 mod listen;
 mod mailbox;
+mod open;
 mod route;
 mod watch;
 
@@ -153,6 +154,14 @@ impl Client {
 }
 
 impl Inner {
+    fn broker(&self) -> &AnyBroker {
+        &self.broker
+    }
+
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Whether what concerns this client's own ids is heard.
     fn hears_own(&self) -> bool {
         self.listeners.initialized()

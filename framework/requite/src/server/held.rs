@@ -11,9 +11,12 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::{checkpoint::Checkpoints, method::MethodRuntime, progress::Reports, stats::count};
+use super::{
+    checkpoint::Checkpoints, method::MethodRuntime, progress::Reports, stats::count, streams::Streams,
+};
 use crate::{
     broker::{AnyBroker, Broker, Subject},
+    error::SinkError,
     protocol::{
         attempt::{Action, Attempt, Event},
         lease::Lease,
@@ -60,6 +63,8 @@ pub(crate) struct Held {
     checkpoints: Mutex<Option<Box<Checkpoints>>>,
     /// Most handlers make none.
     pub(super) reports: OnceLock<Box<Reports>>,
+    /// Most handlers have none.
+    pub(super) streams: OnceLock<Box<Streams>>,
     stop: AtomicU8,
     /// When the handler was told that its request is cancelled, 0 before.
     cancelled: AtomicU64,
@@ -107,6 +112,7 @@ impl Held {
             produced: Mutex::new(None),
             checkpoints: Mutex::new(None),
             reports: OnceLock::new(),
+            streams: OnceLock::new(),
             stop: AtomicU8::new(Stop::No as u8),
             cancelled: AtomicU64::new(0),
             changed: Notify::new(),
@@ -246,6 +252,13 @@ impl Held {
     /// Reads or changes the checkpoints.
     pub(crate) fn checkpoints<T>(&self, look: impl FnOnce(&mut Option<Box<Checkpoints>>) -> T) -> T {
         look(&mut self.checkpoints.lock().expect("nobody panics with the checkpoints in hand"))
+    }
+
+    /// Why the items of a returned stream do not get to the caller.
+    pub(crate) fn set_undelivered(&self, error: SinkError) {
+        if let Some(streams) = self.streams.get() {
+            streams.set_undelivered(error);
+        }
     }
 
     /// Wakes whoever waits for a change.

@@ -37,6 +37,8 @@ pub(crate) struct ServiceRuntime {
     pub(crate) checkpoint_put_prefix: String,
     /// The same for progress.
     pub(crate) progress_put_prefix: String,
+    /// Part of where items are written, where there are streams.
+    pub(crate) item_secret: Option<String>,
     pub(crate) replicas: u8,
     /// The record stream is nearly full: nothing new is pulled, so that every claim's outcome still fits.
     pub(crate) full: AtomicBool,

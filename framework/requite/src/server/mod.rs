@@ -21,6 +21,7 @@ mod rights;
 mod settle;
 mod shutdown;
 pub(crate) mod stats;
+pub(crate) mod streams;
 mod unreadable;
 mod worker;
 
@@ -201,8 +202,9 @@ impl Server {
             let record_put_prefix = subjects.record_put_prefix(&prepared.secret);
             let checkpoint_put_prefix = subjects.checkpoint_put_prefix(&prepared.secret);
             let progress_put_prefix = subjects.progress_put_prefix(&prepared.secret);
+            let item_secret = prepared.item_secret.as_deref();
             let puts = [&*record_put_prefix, &checkpoint_put_prefix, &progress_put_prefix];
-            rights::check(&self.broker, &subjects, puts).await?;
+            rights::check(&self.broker, &subjects, puts, item_secret).await?;
             let runtime = Arc::new(ServiceRuntime {
                 broker: self.broker.clone(),
                 request_stream: subjects.request_stream(),
@@ -211,6 +213,7 @@ impl Server {
                 checkpoint_put_prefix,
                 progress_put_prefix,
                 subjects,
+                item_secret: prepared.item_secret,
                 replicas: prepared.replicas,
                 full: false.into(),
                 worker: worker.clone(),

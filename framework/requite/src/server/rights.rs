@@ -29,12 +29,14 @@ pub(super) async fn check<B: Broker>(
     broker: &B,
     subjects: &ServiceSubjects,
     put_prefixes: [&str; 3],
+    item_secret: Option<&str>,
 ) -> Result<(), SetupError> {
     // From before the first question on: a refusal must not be missed.
     let mut events = broker.events();
     let dead_letter = subjects.dead_letter("-rights", "-rights", "-.0");
     let puts = put_prefixes.map(|prefix| format!("{prefix}-rights.-.0"));
-    for subject in puts.into_iter().chain([dead_letter]) {
+    let items = item_secret.map(|secret| format!("{}0", subjects.frames_put(secret, "-rights", "-.0")));
+    for subject in puts.into_iter().chain([dead_letter]).chain(items) {
         let headers = Headers::default().with_own(header::EXPECTED_LAST, NEVER.to_string());
         let write = Outgoing::new(subject.clone(), Bytes::new()).headers(headers);
         let answer = allowed(&mut events, &subject, api::store(broker, write, ANSWER_WITHIN)).await?;
@@ -42,11 +44,13 @@ pub(super) async fn check<B: Broker>(
             tracing::warn!(subject, ?answer, "whether this worker may write here is not known");
         }
     }
-    let stream = subjects.record_stream();
-    let nothing = subjects.record("-rights", "-.0");
-    let read = api::read_leader(broker, &stream, &nothing);
-    if let Err(failure) = allowed(&mut events, &read_leader(&stream), read).await? {
-        tracing::warn!(stream, %failure, "whether this worker may read here is not known");
+    let streams = [Some(subjects.record_stream()), item_secret.map(|_| subjects.item_stream())];
+    for stream in streams.into_iter().flatten() {
+        let nothing = subjects.record("-rights", "-.0");
+        let read = api::read_leader(broker, &stream, &nothing);
+        if let Err(failure) = allowed(&mut events, &read_leader(&stream), read).await? {
+            tracing::warn!(stream, %failure, "whether this worker may read here is not known");
+        }
     }
     Ok(())
 }

@@ -231,8 +231,12 @@ fn record_message(held: &Held, write: Write) -> Outgoing {
         hash: held.hash,
         ..Record::of(Kind::Claim, method.options.name)
     };
-    if let Some(Produced::Error { text, .. } | Produced::Undecodable(text) | Produced::Unencodable(text)) =
-        &*produced
+    if let Some(
+        Produced::Error { text, .. }
+        | Produced::Undecodable(text)
+        | Produced::Unread(text)
+        | Produced::Unencodable(text),
+    ) = &*produced
     {
         record.error = Some(text);
     }
@@ -271,6 +275,7 @@ fn fill_outcome<'a>(record: &mut Record<'a>, outcome: Outcome, produced: Option<
         Outcome::Rejected(reason) => (Status::Rejected, Some(reason)),
         Outcome::Cancelled => (Status::Cancelled, None),
     };
+    record.items = held.streams.get().and_then(|streams| streams.stored());
     record.status = Some(status);
     record.reason = reason;
     if let (Outcome::Value | Outcome::Error(_), Some(Produced::Value(body) | Produced::Error { body, .. })) =

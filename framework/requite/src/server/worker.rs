@@ -62,7 +62,13 @@ async fn run(held: &Arc<Held>, keeper: &Keeper) -> Option<Ending> {
         attempt = context.attempt()
     );
     // The decoding is inside: a panicking `Deserialize` is caught like a panicking handler.
-    let handler = async { method.handler().run(context, held.envelope.content_type, held.body()).await };
+    let handler = async {
+        let produced = method.handler().run(context, held.envelope.content_type, held.body()).await;
+        match held.streams.get() {
+            Some(streams) => Box::pin(streams.settle(produced)).await,
+            None => produced,
+        }
+    };
     let running = AssertUnwindSafe(nested::run(Arc::clone(held), handler)).catch_unwind().instrument(span);
     // Most handlers are done before they have to wait, and need no timer.
     let max_run = async {
@@ -106,6 +112,7 @@ fn ending(held: &Held, produced: &Produced) -> Ending {
             },
         },
         Produced::Undecodable(_) => Ending::Undecodable,
+        Produced::Unread(_) => Ending::Unread,
         Produced::Unencodable(_) => Ending::Panicked,
     }
 }

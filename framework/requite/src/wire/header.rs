@@ -33,6 +33,8 @@ pub(crate) const KIND_SETUP: &str = "setup";
 pub(crate) const KIND_CHECKPOINT: &str = "checkpoint";
 /// [`KIND`] of progress, which lies beside the record too.
 pub(crate) const KIND_PROGRESS: &str = "progress";
+/// [`KIND`] of a frame of items.
+pub(crate) const KIND_ITEMS: &str = "items";
 
 /// The server deduplicates publishes by this id within the stream's window.
 pub(crate) const MESSAGE_ID: &str = "Nats-Msg-Id";

@@ -1,9 +1,12 @@
-//! What crosses NATS: header names and the encodings of records, signals, control messages and the server's JSON.
+//! What crosses NATS: header names and the encodings of records, items, signals, control messages and the
+//! server's JSON.
 //!
 //! The only module that derives serde for the wire, so that a change of the protocol is a change here.
 
 pub(crate) mod checkpoint;
 pub(crate) mod control;
+pub(crate) mod credit;
+pub(crate) mod frame;
 pub(crate) mod header;
 pub(crate) mod jetstream;
 pub(crate) mod progress;

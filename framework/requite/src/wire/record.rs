@@ -68,6 +68,8 @@ pub enum Reason {
     TimedOut,
     /// The handler's value was too large to be stored.
     TooLarge,
+    /// The handler streamed items that nobody read, for longer than the stream may be idle.
+    Unread,
     /// The request could not be decoded.
     Undecodable,
     /// A reason of a later version of the protocol.
@@ -85,6 +87,7 @@ impl Reason {
             Self::Panicked => "panicked",
             Self::TimedOut => "timed_out",
             Self::TooLarge => "too_large",
+            Self::Unread => "unread",
             Self::Undecodable => "undecodable",
             Self::Other => "other",
         }
@@ -133,6 +136,9 @@ pub(crate) struct Record<'a> {
     pub(crate) reason: Option<Reason>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) content_type: Option<&'a str>,
+    /// How many items the handler's stream has, up to this outcome.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) items: Option<u64>,
     /// The handler's value, or its error.
     #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
     pub(crate) body: Option<&'a [u8]>,
@@ -163,6 +169,7 @@ impl<'a> Record<'a> {
             status: None,
             reason: None,
             content_type: None,
+            items: None,
             body: None,
         }
     }

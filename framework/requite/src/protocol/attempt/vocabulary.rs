@@ -98,6 +98,8 @@ pub(crate) enum Ending {
     Killed,
     /// The request could not be decoded: the handler never ran in this attempt.
     Undecodable,
+    /// The handler streamed to a caller who did not read for too long.
+    Unread,
     /// The worker stops: the handler was dropped, or never started.
     HandedOver,
 }

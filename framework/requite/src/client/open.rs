@@ -1,0 +1,266 @@
+//! Calls with streams of items: opened where others are started, and read or written while they last.
+
+use std::{any::Any, sync::Arc};
+
+use super::{
+    Accepted, Attach, Call,
+    call::{make_ready, refusal},
+    drive::{Drive, Observer, Rest},
+    events::CallEvent,
+};
+use crate::{
+    error::{CallError, Unavailable},
+    items::{
+        Bidirectional, ClientStream, Items, ServerStream, Sink,
+        inflow::{Ears, Ending, Inflow},
+        lane::Lane,
+        outflow::Outflow,
+    },
+    name::random_bits,
+    protocol::{
+        caller::Verdict,
+        items::writer::{Broken, Writer},
+    },
+    service::{HandlerError, ItemType, Method, ReplyType},
+    subject::Side,
+    turns,
+    wire::record::Status,
+};
+
+impl<T: ReplyType, E: HandlerError, D: ItemType> Call<T, E, ServerStream<D>> {
+    /// Sends the call, and returns its items and what is left of it as soon as it is stored. The items end with the call;
+    /// await that for its value, or for the error of the handler.
+    ///
+    /// ```no_run
+    /// # use futures_util::{Stream, stream};
+    /// # use requite::prelude::*;
+    /// # struct Bank;
+    /// # #[service] impl Bank { #[handler] fn statement(&self, account: u64) -> impl Stream<Item = i64> { stream::iter([account as i64]) } }
+    /// # async fn run(bank: BankClient) -> Result<(), Box<dyn std::error::Error>> {
+    /// let (mut entries, call) = bank.statement(17).open().await?;
+    /// while let Some(entry) = entries.next().await {
+    ///     println!("{}", entry?);
+    /// }
+    /// call.await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for a call that is awaited, if it ends before it is accepted.
+    pub async fn open(self) -> Result<(Items<D>, Accepted<T, E>), CallError<E>> {
+        let opened = opened(self).await?;
+        Ok((opened.items(), opened.call))
+    }
+}
+
+impl<T: ReplyType, E: HandlerError, U: ItemType> Call<T, E, ClientStream<U>> {
+    /// Sends the call, and returns where its items go and what is left of it as soon as it is stored.
+    ///
+    /// ```no_run
+    /// # use requite::{Items, prelude::*};
+    /// # struct Store;
+    /// # #[service] impl Store { #[handler] async fn put(&self, rows: Items<String>) -> u64 { 0 } }
+    /// # async fn run(store: StoreClient, rows: Vec<String>) -> Result<(), Box<dyn std::error::Error>> {
+    /// let (mut sink, call) = store.put().open().await?;
+    /// for row in rows {
+    ///     sink.send(row).await?;
+    /// }
+    /// sink.finish().await?;
+    /// println!("{} rows", call.await?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for a call that is awaited, if it ends before it is accepted.
+    pub async fn open(self) -> Result<(Sink<U>, Accepted<T, E>), CallError<E>> {
+        let opened = opened(self).await?;
+        Ok((opened.sink(), opened.call))
+    }
+}
+
+impl<T: ReplyType, E: HandlerError, U: ItemType, D: ItemType> Call<T, E, Bidirectional<U, D>> {
+    /// Sends the call, and returns both of its streams and what is left of it as soon as it is stored.
+    ///
+    /// # Errors
+    ///
+    /// As for a call that is awaited, if it ends before it is accepted.
+    pub async fn open(self) -> Result<(Sink<U>, Items<D>, Accepted<T, E>), CallError<E>> {
+        let opened = opened(self).await?;
+        Ok((opened.sink(), opened.items(), opened.call))
+    }
+}
+
+impl<T: ReplyType, E: HandlerError, D: ItemType> Attach<T, E, ServerStream<D>> {
+    /// Reads the items of the call from the first one on, as far as they are kept.
+    ///
+    /// # Errors
+    ///
+    /// If the key or a name cannot be used, or the connection is closed.
+    pub async fn open(self) -> Result<(Items<D>, Accepted<T, E>), CallError<E>> {
+        let opened = attached(self).await?;
+        Ok((opened.items(), opened.call))
+    }
+}
+
+impl<T: ReplyType, E: HandlerError, U: ItemType> Attach<T, E, ClientStream<U>> {
+    /// Goes on with the call's stream, behind the [items that are stored](Sink::items_stored). Whoever wrote it before can
+    /// add nothing more once this sink is used.
+    ///
+    /// # Errors
+    ///
+    /// If the key or a name cannot be used, or the connection is closed.
+    pub async fn open(self) -> Result<(Sink<U>, Accepted<T, E>), CallError<E>> {
+        let opened = attached(self).await?;
+        Ok((opened.sink(), opened.call))
+    }
+}
+
+impl<T: ReplyType, E: HandlerError, U: ItemType, D: ItemType> Attach<T, E, Bidirectional<U, D>> {
+    /// Goes on with the call's stream, and reads the other from its first item on. Until the sink is used, another process
+    /// may go on writing.
+    ///
+    /// # Errors
+    ///
+    /// If the key or a name cannot be used, or the connection is closed.
+    pub async fn open(self) -> Result<(Sink<U>, Items<D>, Accepted<T, E>), CallError<E>> {
+        let opened = attached(self).await?;
+        Ok((opened.sink(), opened.items(), opened.call))
+    }
+}
+
+/// A call with its streams.
+struct Opened<T, E> {
+    flows: Flows,
+    alive: Arc<dyn Any + Send + Sync>,
+    content_type: crate::codec::ContentType,
+    call: Accepted<T, E>,
+}
+
+impl<T, E> Opened<T, E> {
+    fn items<D: ItemType>(&self) -> Items<D> {
+        let flow = self.flows.down.as_ref().expect("its handler has such a stream");
+        Items::new(Arc::clone(flow), Some(Arc::clone(&self.alive)))
+    }
+
+    fn sink<U: ItemType>(&self) -> Sink<U> {
+        let flow = self.flows.up.as_ref().expect("its handler takes such a stream");
+        Sink::new(Arc::clone(flow), self.content_type, Some(Arc::clone(&self.alive)))
+    }
+}
+
+async fn opened<T: ReplyType, E: HandlerError, S>(call: Call<T, E, S>) -> Result<Opened<T, E>, CallError<E>> {
+    let (method, require_worker) = (call.method, call.requires_worker());
+    let mut drive = call.prepare()?;
+    let flows = Flows::new(&drive, &method, false);
+    let ears = flows.listen().await?;
+    make_ready(&mut drive, require_worker).await?;
+    drive.on_end = Some(flows.on_end());
+    let (finished, is_fresh) = match drive.go(true).await {
+        Rest::Accepted => (None, drive.is_fresh()),
+        Rest::Finished(Verdict::Outcome) => (Some(Verdict::Outcome), false),
+        Rest::Finished(verdict) => return Err(refusal(verdict, &drive)),
+    };
+    Ok(flows.start(drive, finished, ears, is_fresh))
+}
+
+async fn attached<T: ReplyType, E: HandlerError, S>(
+    attach: Attach<T, E, S>,
+) -> Result<Opened<T, E>, CallError<E>> {
+    let method = attach.method;
+    let mut drive = attach.prepare()?;
+    let flows = Flows::new(&drive, &method, true);
+    let ears = flows.listen().await?;
+    make_ready(&mut drive, false).await?;
+    drive.on_end = Some(flows.on_end());
+    Ok(flows.start(drive, None, ears, false))
+}
+
+/// The caller's ends of a call's streams.
+#[derive(Clone)]
+struct Flows {
+    up: Option<Arc<Outflow>>,
+    down: Option<Arc<Inflow>>,
+}
+
+impl Flows {
+    fn new(drive: &Drive, method: &Method, is_attached: bool) -> Self {
+        let (route, id) = (&drive.target.route, drive.target.id.as_str());
+        let kept = method.retention(id.starts_with("k."));
+        let content_type = drive.client.config().content_type;
+        let call = (route.caller.as_str(), id);
+        let lane = |side| Lane::new(drive.client.broker(), &route.subjects, call, side, content_type, kept);
+        let up = method.up.then(|| {
+            // Under a key of its own, and before it is accepted, nobody else can have written.
+            let writer =
+                if drive.is_fresh() { Writer::new(1, random_bits()) } else { Writer::joining(random_bits()) };
+            let flow = Outflow::new(lane(Side::Up), writer, method.idle);
+            Arc::new(if is_attached { flow.idle_until_used() } else { flow })
+        });
+        let down = method.down.then(|| Arc::new(Inflow::new(lane(Side::Down), method.idle)));
+        Self { up, down }
+    }
+
+    /// Before the request is sent, so that no frame is missed.
+    async fn listen<E>(&self) -> Result<Option<Ears>, CallError<E>> {
+        match &self.down {
+            Some(flow) => {
+                flow.listen().await.map(Some).map_err(|_| CallError::Unavailable(Unavailable::Closed))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn on_end(&self) -> super::drive::OnEnd {
+        let Self { up, down } = self.clone();
+        Box::new(move |outcome| {
+            let ending = outcome.map_or(Ending::Unknown, |outcome| match outcome.status {
+                Some(Status::Ok) => Ending::Value(outcome.items),
+                _ => Ending::Error(outcome.items),
+            });
+            if let Some(down) = down {
+                down.end(ending);
+            }
+            match up {
+                Some(up) if outcome.is_some() => up.stop(Broken::Ended),
+                Some(up) => up.leave(),
+                None => {}
+            }
+        })
+    }
+
+    /// The worker's heartbeats are signs of life of its streams, too.
+    fn observer(&self) -> Observer {
+        let Self { up, down } = self.clone();
+        Box::new(move |event| {
+            if let CallEvent::Started { .. } | CallEvent::Restarted { .. } | CallEvent::Alive { .. } = event {
+                if let Some(down) = &down {
+                    down.hear();
+                }
+                if let Some(up) = &up {
+                    up.hear();
+                }
+            }
+        })
+    }
+
+    fn start<T: ReplyType, E: HandlerError>(
+        self,
+        drive: Drive,
+        finished: Option<Verdict>,
+        ears: Option<Ears>,
+        is_fresh: bool,
+    ) -> Opened<T, E> {
+        let content_type = drive.client.config().content_type;
+        let mut call = Accepted::new(Box::new(drive), finished);
+        let alive = call.stream(self.observer());
+        if let Some((flow, ears)) = self.down.clone().zip(ears) {
+            turns::spawn(flow.run(ears, is_fresh));
+        }
+        if let Some(flow) = self.up.clone() {
+            turns::spawn(flow.run());
+        }
+        Opened { flows: self, alive, content_type, call }
+    }
+}

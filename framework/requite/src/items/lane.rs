@@ -1,0 +1,258 @@
+//! One direction of one call on the wire: where its frames are written, stored and heard, and where credit is given.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::{
+    broker::{
+        Answer, AnyBroker, Broker, Headers, Message, Outgoing,
+        api::{self, StoreAnswer},
+        headers_of,
+    },
+    codec::ContentType,
+    protocol::items::writer::{self, Head, Slot, Write},
+    subject::{ANY, ServiceSubjects, Side, api::read_any, joined},
+    wire::{
+        VERSION,
+        credit::Credit,
+        frame::{Frame, OVERHEAD, WriterId},
+        header,
+        jetstream::RawMessage,
+    },
+};
+
+/// The server's own headers and ours beside a frame.
+const HEADERS: usize = 512;
+/// How long one write or read may take before it is made again.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// A frame that was read: what it is, and its items.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Received {
+    pub(crate) there: Slot,
+    pub(crate) content_type: ContentType,
+    pub(crate) items: Vec<Bytes>,
+}
+
+impl Received {
+    const FOREIGN: Self =
+        Self { there: Slot::Foreign, content_type: ContentType::MessagePack, items: Vec::new() };
+
+    fn decode(payload: &Bytes) -> Self {
+        let Some(frame) = Frame::decode(payload) else {
+            return Self::FOREIGN;
+        };
+        let Some(content_type) = ContentType::parse(frame.content_type) else {
+            return Self::FOREIGN;
+        };
+        let Frame { epoch, writer, first, end, .. } = frame;
+        let items: Vec<Bytes> = frame.items.iter().map(|item| payload.slice_ref(item)).collect();
+        let count = items.len() as u64;
+        Self { there: Slot::Frame(Head { epoch, writer, first, count, end }), content_type, items }
+    }
+
+    /// What its items take.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.items.iter().map(|item| item.len() as u64).sum()
+    }
+}
+
+/// One direction of one call.
+#[derive(Clone, Debug)]
+pub(crate) struct Lane {
+    pub(crate) broker: AnyBroker,
+    pub(crate) side: Side,
+    /// Whether this end is a worker's: it reads what the leader says, and callers any replica.
+    pub(crate) is_workers: bool,
+    /// The stream of frames.
+    pub(crate) stream: String,
+    /// Where frames are stored, before the slot.
+    pub(crate) frames: String,
+    /// Where they are written, before the slot.
+    pub(crate) puts: String,
+    /// Where the server republishes them, before the slot.
+    pub(crate) inbox: String,
+    /// Where the reader gives credit to the writer.
+    pub(crate) credit: String,
+    /// Where a caller says that it is there, whatever else it says.
+    pub(crate) alive: String,
+    /// In which items are written.
+    pub(crate) content_type: ContentType,
+    /// How long frames are kept.
+    pub(crate) kept: Duration,
+}
+
+impl Lane {
+    /// The subjects of one direction of a call, which a worker writes below its own prefix.
+    pub(crate) fn new(
+        broker: &AnyBroker,
+        subjects: &ServiceSubjects,
+        (caller, id): (&str, &str),
+        side: Side,
+        content_type: ContentType,
+        kept: Duration,
+    ) -> Self {
+        let frames = subjects.frames(caller, id, side);
+        Self {
+            broker: broker.clone(),
+            side,
+            is_workers: false,
+            stream: subjects.item_stream(),
+            puts: frames.clone(),
+            frames,
+            inbox: subjects.frames_inbox(caller, id, side),
+            credit: subjects.credit(caller, id, side),
+            alive: subjects.credit(caller, id, Side::Down),
+            content_type,
+            kept,
+        }
+    }
+
+    /// The most bytes that one item may take.
+    pub(crate) fn largest_item(&self) -> usize {
+        self.broker.server().max_payload.saturating_sub(HEADERS + OVERHEAD + 2 * self.puts.len())
+    }
+
+    /// Writes a frame into a slot that is empty.
+    pub(crate) async fn write(&self, epoch: u32, writer: WriterId, write: Write) -> writer::Answer {
+        let items = write.items.iter().map(|item| serde_bytes::Bytes::new(item)).collect();
+        let (first, end, content_type) = (write.first, write.end, self.content_type.as_str());
+        let frame = Frame { epoch, writer, first, end, content_type, items };
+        let headers = Headers::default()
+            .with(header::VERSION, VERSION)
+            .with(header::KIND, header::KIND_ITEMS)
+            .with_own(header::EXPECTED_LAST, "0".into())
+            .with_own(header::TTL, format!("{}s", self.kept.as_secs().max(1)));
+        let subject = joined([&self.puts, &write.slot.to_string()]);
+        let message = Outgoing::new(subject, frame.encode()).headers(headers);
+        match api::store(&self.broker, message, ANSWER_WITHIN).await {
+            StoreAnswer::Stored(_) => writer::Answer::Stored,
+            StoreAnswer::Duplicate | StoreAnswer::Exists | StoreAnswer::WrongLast | StoreAnswer::InDoubt => {
+                writer::Answer::InDoubt
+            }
+            StoreAnswer::NoResponders => writer::Answer::Refused("nobody stores items here".into()),
+            StoreAnswer::Full(text) | StoreAnswer::TooLarge(text) => writer::Answer::Refused(text),
+            StoreAnswer::Refused(error) => writer::Answer::Refused(error.to_string()),
+            StoreAnswer::Closed => writer::Answer::Closed,
+        }
+    }
+
+    /// What lies in a slot; `Err` if nobody answers.
+    pub(crate) async fn read(&self, slot: u64) -> Result<Option<Received>, ()> {
+        let subject = joined([&self.frames, &slot.to_string()]);
+        if self.is_workers {
+            let read = api::read_last(&self.broker, &self.stream, &subject).await;
+            return match read {
+                Ok(found) => Ok(found.map(|message| received(&message))),
+                Err(failure) => self.unread(&failure.to_string()),
+            };
+        }
+        let question = Outgoing::new(read_any(&self.stream, &subject), Bytes::new());
+        match self.broker.request(question, ANSWER_WITHIN).await {
+            Ok(Answer { status: None, payload, .. }) => Ok(Some(Received::decode(&payload))),
+            Ok(Answer { status: Some(404), .. }) => Ok(None),
+            Ok(Answer { description, .. }) => self.unread(&description),
+            // No replica that answers reads: there is no such stream, or nobody to be reached.
+            Err(error) => self.unread(&error.to_string()),
+        }
+    }
+
+    fn unread<T>(&self, text: &str) -> Result<T, ()> {
+        tracing::debug!(frames = self.frames, text, "a frame could not be read");
+        Err(())
+    }
+
+    /// The last slot that is taken, with what lies there.
+    pub(crate) async fn last(&self) -> Result<Option<(u64, Slot)>, ()> {
+        if !self.is_workers {
+            return self.last_by_trying().await;
+        }
+        let pattern = joined([&self.frames, ANY]);
+        let read = api::read_last(&self.broker, &self.stream, &pattern).await;
+        match read {
+            Ok(Some(message)) => match slot_of(&self.frames, &message.subject) {
+                Some(slot) => Ok(Some((slot, received(&message).there))),
+                None => self.unread("it lies in no slot"),
+            },
+            Ok(None) => Ok(None),
+            Err(failure) => self.unread(&failure.to_string()),
+        }
+    }
+
+    /// A caller may only ask for slots by their numbers: twice as far each time, and then back by halves.
+    async fn last_by_trying(&self) -> Result<Option<(u64, Slot)>, ()> {
+        let (mut taken, mut empty, mut found) = (0, 1, None);
+        while let Some(there) = self.read(empty).await? {
+            (taken, empty, found) = (empty, empty * 2, Some(there.there));
+        }
+        while taken + 1 < empty {
+            let middle = taken + (empty - taken) / 2;
+            match self.read(middle).await? {
+                Some(there) => (taken, found) = (middle, Some(there.there)),
+                None => empty = middle,
+            }
+        }
+        Ok(found.map(|there| (taken, there)))
+    }
+
+    /// The slot and the frame of a message on the inbox. It counts only if the server says, and says alone, that it stored
+    /// it in this slot.
+    pub(crate) fn heard(&self, message: &Message) -> Option<(u64, Received)> {
+        let slot = slot_of(&self.inbox, &message.subject)?;
+        let (mut stream, mut subject) = (false, false);
+        for (name, last) in message.headers.lasts() {
+            match name {
+                header::STREAM => stream = last == self.stream,
+                header::SUBJECT => subject = slot_of(&self.frames, last) == Some(slot),
+                _ => {}
+            }
+        }
+        if !stream || !subject {
+            return None;
+        }
+        let is_ours = is_frame(&message.headers, 1);
+        Some((slot, if is_ours { Received::decode(&message.payload) } else { Received::FOREIGN }))
+    }
+
+    /// Tells the writer what it may send.
+    pub(crate) async fn give(&self, credit: Credit) {
+        let _ = self.broker.publish(Outgoing::control(self.credit.clone(), credit.encode())).await;
+    }
+
+    /// Says that this caller is there.
+    pub(crate) async fn say_alive(&self) {
+        let _ = self.broker.publish(Outgoing::control(self.alive.clone(), Credit::default().encode())).await;
+    }
+
+    /// Whether this end is the one that says that it is there, by itself.
+    pub(crate) fn says_alive(&self) -> bool {
+        self.side == Side::Up && !self.is_workers
+    }
+}
+
+fn received(message: &RawMessage) -> Received {
+    let headers = message.header_block().and_then(|block| headers_of(&block));
+    let is_ours = headers.is_some_and(|headers| is_frame(&headers, 0));
+    match message.payload() {
+        Some(payload) if is_ours => Received::decode(&payload),
+        _ => Received::FOREIGN,
+    }
+}
+
+fn slot_of(prefix: &str, subject: &str) -> Option<u64> {
+    subject.strip_prefix(prefix)?.parse().ok()
+}
+
+/// Whether it is a frame of ours. A stored message that somebody aimed here has the server's headers once more than `own`.
+fn is_frame(headers: &Headers, own: usize) -> bool {
+    headers.first(header::VERSION) == Some(VERSION)
+        && headers.first(header::KIND) == Some(header::KIND_ITEMS)
+        && headers.iter().all(|(name, values)| !header::SERVER_ONLY.contains(&name) || values.len() <= own)
+}
+
+/// What a message of credit says.
+pub(crate) fn credit_of(message: &Message) -> Option<Credit> {
+    let is_ours = message.headers.first(header::VERSION) == Some(VERSION);
+    is_ours.then(|| Credit::decode(&message.payload)).flatten()
+}

@@ -1,0 +1,266 @@
+//! The writing end of a stream: producers offer items, a task writes them in frames and hears of credit.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::lane::{Lane, credit_of};
+use crate::{
+    broker::{Broker, Subscription},
+    error::SinkError,
+    protocol::{
+        items::{
+            SAID_EVERY,
+            writer::{Action, Answer, Broken, Slot, Writer},
+        },
+        time::Moment,
+    },
+    wire::frame::End,
+};
+
+/// What a producer and the writing task share.
+#[derive(Debug)]
+pub(crate) struct Outflow {
+    lane: Lane,
+    writer: Mutex<Writer>,
+    /// Wakes the task: something was taken in, or it is over.
+    taken: Notify,
+    /// Wakes whoever waits for room, for the end, or for what was found.
+    moved: Notify,
+    /// When the reader was last heard.
+    heard: AtomicU64,
+    idle: Duration,
+    largest: usize,
+    /// Whether it belongs to somebody else for as long as it is not used.
+    is_idle_until_used: bool,
+}
+
+/// What came of what the writer asked for.
+enum Done {
+    Found(Result<Option<(u64, Slot)>, ()>),
+    Seen(Result<Slot, ()>),
+    Written(Answer),
+}
+
+type Operation = Pin<Box<dyn Future<Output = Done> + Send>>;
+
+impl Outflow {
+    pub(crate) fn new(lane: Lane, writer: Writer, idle: Duration) -> Self {
+        let heard = AtomicU64::new(lane.broker.now().0);
+        let largest = lane.largest_item();
+        let (taken, moved) = (Notify::new(), Notify::new());
+        let writer = Mutex::new(writer);
+        Self { lane, writer, taken, moved, heard, idle, largest, is_idle_until_used: false }
+    }
+
+    /// Leaves the stream to whoever else writes it until something is sent.
+    pub(crate) fn idle_until_used(mut self) -> Self {
+        self.is_idle_until_used = true;
+        self
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().expect("the writer does not panic")
+    }
+
+    /// Takes an item in as soon as there is room.
+    pub(crate) async fn send(&self, mut item: Bytes) -> Result<(), SinkError> {
+        if item.len() > self.largest {
+            return Err(SinkError::TooLarge { bytes: item.len(), most: self.largest });
+        }
+        let began = self.lane.broker.now();
+        loop {
+            let mut moved = std::pin::pin!(self.moved.notified());
+            // Registered before the look: a change in between wakes us.
+            moved.as_mut().enable();
+            let offered = self.writer().offer(item);
+            item = match offered.map_err(|broken| self.error(broken))? {
+                Some(item) => item,
+                None => {
+                    self.taken.notify_one();
+                    return Ok(());
+                }
+            };
+            self.taken.notify_one();
+            let (now, silent_at) = (self.lane.broker.now(), self.silent_at(began));
+            if now >= silent_at {
+                return Err(SinkError::Silent { idle: self.idle });
+            }
+            let _ = tokio::time::timeout(silent_at.since(now), moved).await;
+        }
+    }
+
+    fn silent_at(&self, began: Moment) -> Moment {
+        began.max(Moment(self.heard.load(Ordering::Acquire))) + self.idle
+    }
+
+    /// How many items earlier writers have stored, behind which this one goes on.
+    pub(crate) async fn stored(&self) -> Result<u64, SinkError> {
+        self.writer().begin(true);
+        self.taken.notify_one();
+        self.when(|writer| writer.found()).await
+    }
+
+    /// Resolves when all that was taken is stored.
+    pub(crate) async fn flush(&self) -> Result<(), SinkError> {
+        self.taken.notify_one();
+        self.when(|writer| writer.is_flushed().then_some(())).await
+    }
+
+    /// Says that nothing comes behind what was taken.
+    pub(crate) fn end(&self, end: End) {
+        self.writer().end(end);
+        self.taken.notify_one();
+    }
+
+    /// Says that nothing comes behind what was taken, and that it was not all; not of a stream that was left alone.
+    pub(crate) fn give_up(&self) {
+        if !self.is_idle_until_used || self.writer().has_begun() {
+            self.end(End::Abandoned);
+        }
+    }
+
+    /// Nobody waits for the call any more: what was taken is written to its end, if that was said.
+    pub(crate) fn leave(&self) {
+        let has_ended = self.writer().has_ended();
+        if !has_ended {
+            self.stop(Broken::Stopped);
+        }
+    }
+
+    /// The number of the last item that is stored.
+    pub(crate) fn stored_by_now(&self) -> u64 {
+        self.writer().stored_by_now()
+    }
+
+    /// Resolves when anything is asked of it.
+    pub(crate) async fn used(&self) {
+        while !self.writer().has_begun() {
+            self.taken.notified().await;
+        }
+    }
+
+    /// Nothing more is written.
+    pub(crate) fn stop(&self, why: Broken) {
+        self.writer().stop(why);
+        self.taken.notify_one();
+        self.moved.notify_waiters();
+    }
+
+    /// The reader's process lives.
+    pub(crate) fn hear(&self) {
+        self.heard.store(self.lane.broker.now().0, Ordering::Release);
+    }
+
+    async fn when<T>(&self, ready: impl Fn(&Writer) -> Option<T>) -> Result<T, SinkError> {
+        loop {
+            let mut moved = std::pin::pin!(self.moved.notified());
+            moved.as_mut().enable();
+            {
+                let writer = self.writer();
+                if let Some(ready) = ready(&writer) {
+                    return Ok(ready);
+                }
+                if let Some(broken) = writer.broken() {
+                    return Err(self.error(broken.clone()));
+                }
+            }
+            moved.await;
+        }
+    }
+
+    fn error(&self, broken: Broken) -> SinkError {
+        match broken {
+            Broken::Replaced => SinkError::Replaced,
+            Broken::Refused(text) => SinkError::Refused { text },
+            Broken::Closed => SinkError::Closed,
+            Broken::Left => SinkError::Left,
+            Broken::Stopped if self.lane.is_workers => SinkError::Stopped,
+            Broken::Stopped | Broken::Ended => SinkError::Ended,
+        }
+    }
+
+    /// Writes until nothing can be written any more, or all is written up to the end.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let Ok(mut credits) = self.lane.broker.subscribe(self.lane.credit.clone()).await else {
+            return self.stop(Broken::Closed);
+        };
+        let (mut operation, mut action): (Option<Operation>, _) = (None, Action::Wait);
+        let mut alive = tokio::time::interval(SAID_EVERY);
+        loop {
+            if operation.is_none() {
+                if action == Action::Wait {
+                    action = self.writer().next();
+                }
+                operation = self.operation(std::mem::replace(&mut action, Action::Wait));
+            }
+            if operation.is_none() && self.is_over() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                done = async { operation.as_mut().expect("checked").await }, if operation.is_some() => {
+                    operation = None;
+                    action = self.done(done);
+                    self.moved.notify_waiters();
+                }
+                () = self.taken.notified() => {}
+                message = credits.next() => {
+                    let Some(message) = message else {
+                        return self.stop(Broken::Closed);
+                    };
+                    if let Some(credit) = credit_of(&message) {
+                        self.hear();
+                        self.writer().credit(credit);
+                        self.moved.notify_waiters();
+                    }
+                }
+                _ = alive.tick(), if self.lane.says_alive() => self.lane.say_alive().await,
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let writer = self.writer();
+        writer.broken().is_some() || (writer.has_ended() && writer.is_flushed())
+    }
+
+    fn done(&self, done: Done) -> Action {
+        let mut writer = self.writer();
+        match done {
+            Done::Found(found) => writer.found_last(found),
+            Done::Seen(there) => writer.seen(there),
+            Done::Written(answer) => writer.answered(answer, self.lane.broker.now()),
+        }
+    }
+
+    fn operation(&self, action: Action) -> Option<Operation> {
+        let lane = self.lane.clone();
+        Some(match action {
+            Action::Wait => return None,
+            Action::Find(after) => Box::pin(async move {
+                tokio::time::sleep(after).await;
+                Done::Found(lane.last().await)
+            }),
+            Action::Look { slot, after } => Box::pin(async move {
+                tokio::time::sleep(after).await;
+                Done::Seen(lane.read(slot).await.map(|it| it.map_or(Slot::Empty, |it| it.there)))
+            }),
+            Action::Write(write) => {
+                let (epoch, id) = {
+                    let writer = self.writer();
+                    (writer.epoch(), writer.id())
+                };
+                Box::pin(async move { Done::Written(lane.write(epoch, id, write).await) })
+            }
+        })
+    }
+}

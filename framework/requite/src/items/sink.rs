@@ -1,0 +1,118 @@
+//! Where items are put in, as whoever writes them sees it.
+
+use std::{any::Any, fmt, marker::PhantomData, sync::Arc};
+
+use super::outflow::Outflow;
+use crate::{
+    codec::{self, ContentType},
+    error::SinkError,
+    service::ItemType,
+    wire::frame::End,
+};
+
+/// A stream of items to the other side: of a call's [`open`](crate::Call::open) to its handler, and as an argument of a
+/// handler to its caller.
+///
+/// Items are stored, several in one message where they come faster than they are stored. A reader that is slow, away or not
+/// there yet is waited for once it has 2 MiB unread.
+///
+/// A handler's stream ends with the handler, whose outcome is stored behind the last item. A caller says with
+/// [`finish`](Self::finish) that there is nothing more; a sink that is dropped before tells the handler that the caller gave
+/// up.
+///
+/// ```
+/// # use requite::{Sink, SinkError, prelude::*};
+/// # struct Mill;
+/// #[service]
+/// impl Mill {
+///     /// Streams sacks, and returns how many there were.
+///     #[handler]
+///     async fn grind(&self, sacks: u32, mut flour: Sink<String>) -> u32 {
+///         for sack in 0..sacks {
+///             // Waits while the caller has enough unread.
+///             if let Err(SinkError::Left) = flour.send(format!("sack {sack}")).await {
+///                 return sack;
+///             }
+///         }
+///         sacks
+///     }
+/// }
+/// ```
+#[must_use = "a caller's stream that is dropped is given up"]
+pub struct Sink<T> {
+    flow: Arc<Outflow>,
+    content_type: ContentType,
+    /// Whether dropping it means that the writer gave up.
+    is_callers: bool,
+    /// The call goes on for as long as items may be sent.
+    _call: Option<Arc<dyn Any + Send + Sync>>,
+    item: PhantomData<fn(T)>,
+}
+
+impl<T: ItemType> Sink<T> {
+    pub(crate) fn new(
+        flow: Arc<Outflow>,
+        content_type: ContentType,
+        call: Option<Arc<dyn Any + Send + Sync>>,
+    ) -> Self {
+        Self { flow, content_type, is_callers: call.is_some(), _call: call, item: PhantomData }
+    }
+
+    /// Takes an item in; it is stored soon after. Where the reader has enough unread, this waits until it has not.
+    /// Cancelling leaves the item out.
+    ///
+    /// # Errors
+    ///
+    /// If the item was not taken; the error says why, and whether the stream can be used on.
+    pub async fn send(&mut self, item: T) -> Result<(), SinkError> {
+        let encoded = codec::encode(self.content_type, &item)
+            .map_err(|error| SinkError::Unencodable { text: error.to_string() })?;
+        self.flow.send(encoded).await
+    }
+
+    /// Resolves when every item that was taken is stored.
+    ///
+    /// # Errors
+    ///
+    /// If the stream came to nothing: then some may not be.
+    pub async fn flush(&mut self) -> Result<(), SinkError> {
+        self.flow.flush().await
+    }
+
+    /// How many items of this stream are stored by whoever wrote it before: another process of the same caller, whose call
+    /// this one attached to. The next item that is sent comes behind them.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be found out.
+    pub async fn items_stored(&mut self) -> Result<u64, SinkError> {
+        self.flow.stored().await
+    }
+
+    /// Says that there is nothing more, and resolves when that is stored, behind every item.
+    ///
+    /// # Errors
+    ///
+    /// If the stream came to nothing, or the call has ended: then the handler may not have read all of it.
+    pub async fn finish(self) -> Result<(), SinkError> {
+        if self.is_callers {
+            self.flow.end(End::Finished);
+        }
+        self.flow.flush().await
+    }
+}
+
+impl<T> Drop for Sink<T> {
+    fn drop(&mut self) {
+        // Behind an end this changes nothing.
+        if self.is_callers {
+            self.flow.give_up();
+        }
+    }
+}
+
+impl<T> fmt::Debug for Sink<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sink").finish_non_exhaustive()
+    }
+}

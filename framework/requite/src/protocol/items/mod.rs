@@ -1,0 +1,26 @@
+//! Streams of items: one [`writer`], one [`reader`], and a log of frames between them.
+//!
+//! The frames of one direction of a call lie in numbered slots, each written at most once. A writer has one frame on its
+//! way at a time and takes the next slot when the last is known to be stored, so a slot is never left empty between two
+//! others. A later writer of the same stream, which is the next attempt of a handler or another process of a caller, first
+//! writes an empty frame behind the last: from then on whatever an earlier one still sends finds its slot taken.
+
+use std::time::Duration;
+
+pub(crate) mod reader;
+pub(crate) mod writer;
+
+/// What a reader may have unread, and what a first writer may send before it has heard from its reader.
+pub(crate) const WINDOW_ITEMS: u64 = 16 * 1024;
+pub(crate) const WINDOW_BYTES: u64 = 2 << 20;
+/// A frame is not filled any further above this. Of a frame of this size less than 1 % is headers, and four of them
+/// may be unread.
+pub(crate) const FRAME_BYTES: usize = 256 << 10;
+pub(crate) const FRAME_ITEMS: usize = 4 * 1024;
+/// A reader says this often that it is there.
+pub(crate) const SAID_EVERY: Duration = Duration::from_secs(5);
+/// A reader that waits repeats its credit this often: the last message may be lost.
+pub(crate) const REPEATED_EVERY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

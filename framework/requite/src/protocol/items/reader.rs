@@ -1,0 +1,178 @@
+//! The reader of a stream: takes the log's slots in their order, each once, and says how much more it takes in.
+
+use std::time::Duration;
+
+use super::{REPEATED_EVERY, SAID_EVERY, WINDOW_BYTES, WINDOW_ITEMS, writer::Slot};
+use crate::{
+    protocol::time::Moment,
+    wire::{
+        credit::Credit,
+        frame::{End, WriterId},
+    },
+};
+
+/// What becomes of a frame that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Its items come next.
+    Items,
+    /// Its items come next, and are the first of a later attempt that begins anew.
+    Restarted { epoch: u32 },
+    /// Nothing: it was taken before, or is of a writer that was replaced, or of none.
+    Nothing,
+    /// Not yet: some before it are missing, or there is no room for it.
+    NotYet,
+    /// It does not follow from what came before.
+    Broken,
+}
+
+/// One reader of one direction of one call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reader {
+    /// The slot that comes next.
+    slot: u64,
+    /// The highest slot that is known to be taken.
+    known: u64,
+    epoch: u32,
+    writer: WriterId,
+    /// The last item that was taken in.
+    last: u64,
+    /// Bytes of this writer's items that were taken in.
+    bytes: u64,
+    /// Taken in and not read.
+    unread_items: u64,
+    unread_bytes: u64,
+    end: Option<End>,
+    /// What was last said, and when.
+    said: Option<(Credit, Moment)>,
+    /// When it is said again.
+    again: Duration,
+    left: bool,
+}
+
+impl Reader {
+    pub(crate) fn new() -> Self {
+        Self {
+            slot: 1,
+            known: 0,
+            epoch: 1,
+            writer: WriterId::default(),
+            last: 0,
+            bytes: 0,
+            unread_items: 0,
+            unread_bytes: 0,
+            end: None,
+            said: None,
+            again: REPEATED_EVERY,
+            left: false,
+        }
+    }
+
+    /// The slot to fetch next.
+    pub(crate) fn slot(&self) -> u64 {
+        self.slot
+    }
+
+    /// The number of the last item that was taken in.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
+    pub(crate) fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.unread_items < WINDOW_ITEMS && self.unread_bytes < WINDOW_BYTES
+    }
+
+    /// Whether something is known to be there that has not been taken in.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.slot <= self.known
+    }
+
+    /// A slot came, of which the items take so many bytes.
+    pub(crate) fn take(&mut self, slot: u64, there: Slot, bytes: u64) -> Taken {
+        self.known = self.known.max(slot);
+        if slot < self.slot {
+            return Taken::Nothing;
+        }
+        if slot > self.slot || !self.has_room() {
+            return Taken::NotYet;
+        }
+        let Slot::Frame(head) = there else {
+            if there == Slot::Foreign {
+                self.slot += 1;
+            }
+            return Taken::Nothing;
+        };
+        self.slot += 1;
+        let is_first = self.writer == WriterId::default();
+        if head.epoch < self.epoch || (head.epoch == self.epoch && !is_first && head.writer != self.writer) {
+            return Taken::Nothing;
+        }
+        let anew = head.first == 1 && self.last > 0;
+        if head.first != self.last + 1 && !anew || (anew && head.epoch == self.epoch) {
+            return Taken::Broken;
+        }
+        if head.epoch > self.epoch {
+            (self.bytes, self.end) = (0, None);
+        }
+        (self.epoch, self.writer) = (head.epoch, head.writer);
+        if anew {
+            (self.last, self.unread_items, self.unread_bytes) = (0, 0, 0);
+        }
+        self.last += head.count;
+        self.bytes += bytes;
+        self.unread_items += head.count;
+        self.unread_bytes += bytes;
+        self.end = head.end.or(self.end);
+        if anew { Taken::Restarted { epoch: head.epoch } } else { Taken::Items }
+    }
+
+    /// An item was handed on; whether the writer should hear that there is room.
+    pub(crate) fn read(&mut self, bytes: u64) -> bool {
+        self.unread_items -= 1;
+        self.unread_bytes -= bytes;
+        self.is_news(self.credit())
+    }
+
+    /// No more is wanted, ever.
+    pub(crate) fn leave(&mut self) {
+        self.left = true;
+    }
+
+    /// What the writer may send, as things stand.
+    fn credit(&self) -> Credit {
+        Credit {
+            epoch: self.epoch,
+            items: self.last + WINDOW_ITEMS.saturating_sub(self.unread_items),
+            bytes: self.bytes + WINDOW_BYTES.saturating_sub(self.unread_bytes),
+            left: self.left,
+        }
+    }
+
+    /// A quarter of the window at a time: less would be a message for every few items.
+    fn is_news(&self, credit: Credit) -> bool {
+        self.said.is_none_or(|(said, _)| {
+            credit.epoch != said.epoch
+                || credit.left != said.left
+                || credit.items >= said.items + WINDOW_ITEMS / 4
+                || credit.bytes >= said.bytes + WINDOW_BYTES / 4
+        })
+    }
+
+    /// What is to be said to the writer now, or until when nothing is.
+    pub(crate) fn say(&mut self, now: Moment) -> Result<Credit, Moment> {
+        let credit = self.credit();
+        let is_news = self.is_news(credit);
+        let repeat_at = self.said.map_or(now, |(_, at)| at + self.again);
+        if !is_news && now < repeat_at {
+            return Err(repeat_at);
+        }
+        // The last message may be lost, and the writer wait for it.
+        self.again = if is_news { REPEATED_EVERY } else { (self.again * 2).min(SAID_EVERY) };
+        self.said = Some((credit, now));
+        Ok(credit)
+    }
+}

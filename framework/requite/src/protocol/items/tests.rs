@@ -1,0 +1,325 @@
+//! The two ends of a stream over a log that loses answers, answers late, and is written by several at once.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::{
+    FRAME_BYTES, WINDOW_BYTES, WINDOW_ITEMS,
+    reader::{Reader, Taken},
+    writer::{Action, Answer, Broken, Head, Slot, Write, Writer},
+};
+use crate::{
+    protocol::time::Moment,
+    wire::{credit::Credit, frame::End},
+};
+
+/// What lies in the slots: who wrote it, and the items.
+type Log = BTreeMap<u64, (Slot, Vec<Bytes>)>;
+
+fn head(writer: &Writer, write: &Write) -> Slot {
+    let count = write.items.len() as u64;
+    Slot::Frame(Head {
+        epoch: writer.epoch(),
+        writer: writer.id(),
+        first: write.first,
+        count,
+        end: write.end,
+    })
+}
+
+fn item(epoch: u32, number: u64) -> Bytes {
+    format!("{epoch}.{number}").into()
+}
+
+/// A writer, what it wants next, and a frame of it that is still on its way to the log.
+struct Pen {
+    writer: Writer,
+    action: Action,
+    late: Option<(Slot, Write)>,
+    most: u64,
+}
+
+impl Pen {
+    fn new(epoch: u32, resumes: bool, most: u64) -> Self {
+        let mut writer = Writer::new(epoch, [u8::try_from(epoch).unwrap(); 16]);
+        writer.begin(resumes);
+        Self { writer, action: Action::Wait, late: None, most }
+    }
+
+    fn fill(&mut self) {
+        while self.writer.last() < self.most && self.writer.found().is_some() {
+            let next = item(self.writer.epoch(), self.writer.last() + 1);
+            if !matches!(self.writer.offer(next), Ok(None)) {
+                break;
+            }
+        }
+        if self.writer.last() >= self.most {
+            self.writer.end(End::Finished);
+        }
+    }
+
+    /// A frame that was sent long ago arrives.
+    fn arrive(&mut self, log: &mut Log) -> bool {
+        self.late.take().is_some_and(|(head, write)| put(log, head, write))
+    }
+
+    /// One step: `luck` says whether the write arrives, and whether its answer does.
+    fn step(&mut self, log: &mut Log, luck: (bool, bool)) {
+        self.fill();
+        let action = std::mem::replace(&mut self.action, Action::Wait);
+        let action = if action == Action::Wait { self.writer.next() } else { action };
+        self.action = match action {
+            Action::Wait => Action::Wait,
+            Action::Find(_) if !luck.0 => self.writer.found_last(Err(())),
+            Action::Find(_) => {
+                self.writer.found_last(Ok(log.last_key_value().map(|(slot, (there, _))| (*slot, *there))))
+            }
+            Action::Look { .. } if !luck.0 => self.writer.seen(Err(())),
+            Action::Look { slot, .. } => {
+                let there = log.get(&slot).map_or(Slot::Empty, |(there, _)| *there);
+                self.writer.seen(Ok(there))
+            }
+            Action::Write(write) => {
+                let head = head(&self.writer, &write);
+                let stored = if luck.0 {
+                    put(log, head, write)
+                } else {
+                    self.late = Some((head, write));
+                    false
+                };
+                let answer = if stored && luck.1 { Answer::Stored } else { Answer::InDoubt };
+                self.writer.answered(answer, Moment(1))
+            }
+        };
+    }
+}
+
+fn put(log: &mut Log, head: Slot, write: Write) -> bool {
+    let empty = !log.contains_key(&write.slot);
+    if empty {
+        log.insert(write.slot, (head, write.items));
+    }
+    empty
+}
+
+/// Reads until nothing comes any more.
+#[derive(Default)]
+struct Eye {
+    seen: Vec<Bytes>,
+    restarts: Vec<u32>,
+}
+
+fn read_all(reader: &mut Reader, log: &Log, eye: &mut Eye) {
+    while let Some((there, items)) = log.get(&reader.slot()) {
+        let bytes = items.iter().map(|it| it.len() as u64).sum();
+        match reader.take(reader.slot(), *there, bytes) {
+            Taken::Items => eye.seen.extend(items.iter().cloned()),
+            Taken::Restarted { epoch } => {
+                eye.restarts.push(epoch);
+                eye.seen = items.clone();
+            }
+            Taken::Nothing => continue,
+            other => panic!("{other:?} at slot {}", reader.slot()),
+        }
+        for it in items {
+            reader.read(it.len() as u64);
+        }
+    }
+}
+
+/// What a reader may have seen when all is over: the items of the last attempt from its first on, and before them those
+/// that it found of earlier ones.
+fn is_one_attempts(seen: &[Bytes], resumes: bool) -> bool {
+    let parse = |it: &Bytes| {
+        let (epoch, number) = std::str::from_utf8(it).unwrap().split_once('.').unwrap();
+        (epoch.parse::<u32>().unwrap(), number.parse::<u64>().unwrap())
+    };
+    let parsed: Vec<_> = seen.iter().map(parse).collect();
+    let in_order = parsed.iter().zip(1..).all(|((_, number), wanted)| *number == wanted);
+    let ascending = parsed.windows(2).all(|it| it[0].0 <= it[1].0);
+    let unmixed = resumes || parsed.windows(2).all(|it| it[0].0 == it[1].0);
+    in_order && ascending && unmixed
+}
+
+proptest! {
+    /// Attempts one after the other, each begun while the one before may still write, under every mishap of a log.
+    #[test]
+    fn whatever_happens_a_reader_sees_one_attempt_without_gap_or_repeat(
+        resumes in any::<bool>(),
+        steps in proptest::collection::vec((0usize..3, any::<(bool, bool)>(), 0u8..4), 1..200),
+    ) {
+        let (mut log, mut reader, mut eye) = (Log::new(), Reader::new(), Eye::default());
+        let mut pens = vec![Pen::new(1, false, 12)];
+        for (who, luck, what) in steps {
+            let at = who.min(pens.len() - 1);
+            match what {
+                0 if pens.len() < 3 => {
+                    let epoch = u32::try_from(pens.len()).unwrap() + 1;
+                    pens.push(Pen::new(epoch, resumes, 12));
+                }
+                1 => { pens[at].arrive(&mut log); }
+                2 => {
+                    read_all(&mut reader, &log, &mut eye);
+                    if let Ok(credit) = reader.say(Moment(u64::MAX)) {
+                        pens.iter_mut().for_each(|pen| pen.writer.credit(credit));
+                    }
+                }
+                _ => pens[at].step(&mut log, luck),
+            }
+            read_all(&mut reader, &log, &mut eye);
+            prop_assert!(is_one_attempts(&eye.seen, resumes), "{:?}", eye.seen);
+        }
+        // Nothing goes wrong any more: the last one comes to its end.
+        let last = pens.len() - 1;
+        for _ in 0..200 {
+            pens[last].step(&mut log, (true, true));
+            read_all(&mut reader, &log, &mut eye);
+            if let Ok(credit) = reader.say(Moment(u64::MAX)) {
+                pens[last].writer.credit(credit);
+            }
+        }
+        for pen in &mut pens {
+            pen.arrive(&mut log);
+        }
+        read_all(&mut reader, &log, &mut eye);
+        prop_assert!(pens[last].writer.is_flushed());
+        prop_assert_eq!(reader.end(), Some(End::Finished));
+        prop_assert_eq!(eye.seen.len(), 12);
+        prop_assert!(is_one_attempts(&eye.seen, resumes), "{:?}", eye.seen);
+        prop_assert!(!resumes || eye.restarts.is_empty());
+        for earlier in &pens[..last] {
+            prop_assert!(earlier.writer.broken().is_none_or(|it| *it == Broken::Replaced));
+        }
+    }
+}
+
+fn write(writer: &mut Writer) -> Write {
+    match writer.next() {
+        Action::Write(write) => write,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_gathers_while_a_frame_is_on_its_way_goes_into_the_next() {
+    let mut writer = Writer::new(1, [1; 16]);
+    assert_eq!(writer.offer(item(1, 1)), Ok(None));
+    assert_eq!(write(&mut writer).items.len(), 1);
+    for number in 2..=5 {
+        assert_eq!(writer.offer(item(1, number)), Ok(None));
+        assert_eq!(writer.next(), Action::Wait);
+    }
+    let Action::Write(second) = writer.answered(Answer::Stored, Moment(1)) else { panic!() };
+    assert_eq!((second.slot, second.first, second.items.len(), second.end), (2, 2, 4, None));
+    writer.end(End::Finished);
+    assert!(!writer.is_flushed());
+    let Action::Write(last) = writer.answered(Answer::Stored, Moment(1)) else { panic!() };
+    assert_eq!((last.first, last.items.len(), last.end), (6, 0, Some(End::Finished)));
+    assert_eq!(writer.answered(Answer::Stored, Moment(1)), Action::Wait);
+    assert!(writer.is_flushed());
+    assert_eq!(writer.offer(item(1, 6)), Err(Broken::Ended));
+}
+
+#[test]
+fn a_writer_without_credit_takes_nothing_and_absolute_limits_may_come_twice_or_late() {
+    let mut writer = Writer::new(1, [1; 16]);
+    let large = Bytes::from(vec![0; FRAME_BYTES]);
+    let mut sent = 0;
+    loop {
+        match writer.offer(large.clone()) {
+            Ok(None) => sent += 1,
+            Ok(Some(_)) => match writer.next() {
+                Action::Write(_) => {
+                    writer.answered(Answer::Stored, Moment(1));
+                }
+                _ if writer.is_flushed() => break,
+                _ => {
+                    writer.answered(Answer::Stored, Moment(1));
+                }
+            },
+            Err(broken) => panic!("{broken:?}"),
+        }
+    }
+    assert_eq!(sent * FRAME_BYTES as u64, WINDOW_BYTES);
+    let more = Credit { epoch: 1, items: WINDOW_ITEMS, bytes: WINDOW_BYTES + 1, left: false };
+    for credit in [Credit { epoch: 2, ..more }, Credit { bytes: 0, items: 0, ..more }] {
+        writer.credit(credit);
+        assert_eq!(writer.offer(large.clone()), Ok(Some(large.clone())));
+    }
+    writer.credit(more);
+    writer.credit(more);
+    assert_eq!(writer.offer(large.clone()), Ok(None));
+    assert_eq!(writer.offer(large.clone()), Ok(Some(large)));
+}
+
+#[test]
+fn a_reader_says_what_it_has_room_for_and_repeats_it() {
+    let mut reader = Reader::new();
+    let frame = |epoch, first, count| {
+        Slot::Frame(Head { epoch, writer: [u8::try_from(epoch).unwrap(); 16], first, count, end: None })
+    };
+    let start = Moment(1_000_000_000);
+    let at_first = Credit { epoch: 1, items: WINDOW_ITEMS, bytes: WINDOW_BYTES, left: false };
+    assert_eq!(reader.say(start), Ok(at_first));
+    assert!(reader.say(start).is_err());
+    assert_eq!(reader.say(start + super::REPEATED_EVERY), Ok(at_first));
+    assert_eq!(reader.take(1, frame(1, 1, 2), WINDOW_BYTES), Taken::Items);
+    assert!(!reader.has_room());
+    assert_eq!(reader.take(2, frame(1, 3, 1), 1), Taken::NotYet);
+    assert!(reader.is_behind());
+    reader.read(WINDOW_BYTES);
+    let more = Credit { bytes: 2 * WINDOW_BYTES, items: WINDOW_ITEMS + 1, ..at_first };
+    assert_eq!(reader.say(start + super::REPEATED_EVERY), Ok(more));
+    // Of the next attempt, bytes count anew, and what is unread does not count any more.
+    assert_eq!(reader.take(2, frame(2, 1, 1), 5), Taken::Restarted { epoch: 2 });
+    let anew = Credit { epoch: 2, items: WINDOW_ITEMS, bytes: WINDOW_BYTES, left: false };
+    assert_eq!(reader.say(start + super::REPEATED_EVERY), Ok(anew));
+    assert_eq!(reader.take(3, frame(1, 2, 1), 5), Taken::Nothing);
+    assert_eq!(reader.take(4, Slot::Foreign, 5), Taken::Nothing);
+    assert_eq!(reader.take(5, frame(2, 2, 1), 5), Taken::Items);
+    assert_eq!(reader.take(6, frame(2, 4, 1), 5), Taken::Broken);
+    reader.leave();
+    assert!(reader.say(start + super::REPEATED_EVERY).unwrap().left);
+}
+
+#[test]
+fn who_joins_goes_on_behind_the_last_and_not_behind_an_end() {
+    for (end, epoch) in [(None, 1), (None, 7), (Some(End::Finished), 1), (Some(End::Abandoned), 2)] {
+        let mut writer = Writer::joining([9; 16]);
+        assert_eq!(writer.next(), Action::Wait);
+        writer.begin(true);
+        assert_eq!(writer.next(), Action::Find(std::time::Duration::ZERO));
+        let last = Head { epoch, writer: [1; 16], first: 3, count: 2, end };
+        writer.found_last(Ok(Some((5, Slot::Frame(last)))));
+        if end == Some(End::Finished) {
+            assert_eq!(writer.broken(), Some(&Broken::Ended));
+            continue;
+        }
+        assert_eq!((writer.epoch(), writer.found()), (epoch + 1, None));
+        writer.answered(Answer::Stored, Moment(1));
+        assert_eq!((writer.found(), writer.last()), (Some(4), 4));
+    }
+    let mut alone = Writer::joining([9; 16]);
+    assert!(alone.offer(item(1, 1)).unwrap().is_some());
+    alone.found_last(Ok(None));
+    assert_eq!((alone.epoch(), alone.found()), (1, Some(0)));
+    assert_eq!(alone.offer(item(1, 1)), Ok(None));
+}
+
+#[test]
+fn a_log_that_refuses_for_long_breaks_the_stream() {
+    let mut writer = Writer::new(1, [1; 16]);
+    writer.offer(item(1, 1)).unwrap();
+    write(&mut writer);
+    let mut now = Moment(1);
+    let mut refusals = VecDeque::new();
+    while writer.broken().is_none() {
+        refusals.push_back(writer.answered(Answer::Refused("full".into()), now));
+        now = now + std::time::Duration::from_secs(1);
+        writer.seen(Ok(Slot::Empty));
+    }
+    assert_eq!(refusals.len(), 16);
+    assert_eq!(writer.broken(), Some(&Broken::Refused("full".into())));
+}

@@ -1,0 +1,415 @@
+//! The writer of a stream: gathers items into frames, within its reader's credit, and puts each frame into the log once.
+
+use std::{collections::VecDeque, time::Duration};
+
+use bytes::Bytes;
+
+use super::{FRAME_BYTES, FRAME_ITEMS, WINDOW_BYTES, WINDOW_ITEMS};
+use crate::{
+    protocol::time::Moment,
+    wire::{
+        credit::Credit,
+        frame::{End, ITEM_OVERHEAD, WriterId},
+    },
+};
+
+/// Between two tries to write a frame; doubles from the first to the second.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// How long a log that takes nothing is put up with.
+const REFUSED_FOR: Duration = Duration::from_secs(15);
+
+/// What is known of a frame in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Head {
+    pub(crate) epoch: u32,
+    pub(crate) writer: WriterId,
+    pub(crate) first: u64,
+    pub(crate) count: u64,
+    pub(crate) end: Option<End>,
+}
+
+impl Head {
+    /// The number of its last item, or of the one before it.
+    pub(crate) fn last(&self) -> u64 {
+        self.first.saturating_sub(1).saturating_add(self.count)
+    }
+}
+
+/// What lies in a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Slot {
+    Empty,
+    Frame(Head),
+    /// Nothing that a writer of ours wrote.
+    Foreign,
+}
+
+/// The answer to a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Stored,
+    /// The slot is taken, or nobody knows.
+    InDoubt,
+    /// There is no log, or it is full, or it refuses.
+    Refused(String),
+    Closed,
+}
+
+/// Why nothing more is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// A later writer has the stream.
+    Replaced,
+    /// The log takes nothing.
+    Refused(String),
+    /// The connection is closed for good.
+    Closed,
+    /// The reader wants no more.
+    Left,
+    /// Whoever wrote has no right to any more, or nobody is there to read it.
+    Stopped,
+    /// Nothing comes behind the end.
+    Ended,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Nothing, until something changes.
+    Wait,
+    /// Find the last slot that is taken.
+    Find(Duration),
+    /// Look what lies in the slot.
+    Look {
+        slot: u64,
+        after: Duration,
+    },
+    Write(Write),
+}
+
+/// A frame for a slot that has to be empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Write {
+    pub(crate) slot: u64,
+    pub(crate) first: u64,
+    pub(crate) end: Option<End>,
+    pub(crate) items: Vec<Bytes>,
+}
+
+/// Where a writer stands with the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nobody has asked for anything yet.
+    Idle,
+    /// Looks for the end of the log.
+    Finding,
+    /// The first frame of this writer is on its way, and empty.
+    Beginning,
+    Open,
+}
+
+/// One writer of one direction of one call.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    epoch: u32,
+    /// Whether its number follows from what it finds, until it has begun.
+    joins: bool,
+    writer: WriterId,
+    state: State,
+    /// Whether it goes on behind what an earlier writer has stored, or begins anew with item 1.
+    resumes: bool,
+    /// The slot of the frame that is on its way, or comes next.
+    slot: u64,
+    /// The last item that earlier writers have stored.
+    found: u64,
+    /// Of the first item in the queue.
+    first: u64,
+    queue: VecDeque<Bytes>,
+    queued: usize,
+    /// The number of items at the front of the queue that are on their way; nothing if no frame is.
+    sent: Option<usize>,
+    /// Whether the frame on its way, or the last one, says that this is the end.
+    ending: Option<End>,
+    end_sent: bool,
+    /// Bytes of all items that were taken.
+    taken: u64,
+    credit: Credit,
+    again: Duration,
+    /// Whether the frame on its way has been in doubt before.
+    doubted: bool,
+    refused_since: Option<Moment>,
+    broken: Option<Broken>,
+}
+
+impl Writer {
+    /// A writer that finds nothing before it if it is the first: it may send at once. A later one looks for the end of the
+    /// log, and waits for credit.
+    pub(crate) fn new(epoch: u32, writer: WriterId) -> Self {
+        let credit = match epoch {
+            1 => Credit { epoch, items: WINDOW_ITEMS, bytes: WINDOW_BYTES, left: false },
+            _ => Credit { epoch, ..Credit::default() },
+        };
+        Self {
+            epoch,
+            joins: false,
+            writer,
+            state: State::Idle,
+            resumes: false,
+            slot: 1,
+            found: 0,
+            first: 1,
+            queue: VecDeque::new(),
+            queued: 0,
+            sent: None,
+            ending: None,
+            end_sent: false,
+            taken: 0,
+            credit,
+            again: AGAIN.0,
+            doubted: false,
+            refused_since: None,
+            broken: None,
+        }
+    }
+
+    /// A writer that does not know how many came before it: its number follows the last one's, and it goes on behind what
+    /// that has stored.
+    pub(crate) fn joining(writer: WriterId) -> Self {
+        Self { joins: true, ..Self::new(1, writer) }
+    }
+
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    pub(crate) fn id(&self) -> WriterId {
+        self.writer
+    }
+
+    pub(crate) fn broken(&self) -> Option<&Broken> {
+        self.broken.as_ref()
+    }
+
+    /// The last item of this writer, those in the queue too.
+    pub(crate) fn last(&self) -> u64 {
+        self.first - 1 + self.queue.len() as u64
+    }
+
+    /// The last item that is stored, of this writer or of those that it goes on behind.
+    pub(crate) fn stored_by_now(&self) -> u64 {
+        self.first - 1
+    }
+
+    /// Begins to write, behind what is stored or anew. What was begun already goes on.
+    pub(crate) fn begin(&mut self, resumes: bool) {
+        if self.state == State::Idle {
+            self.resumes = resumes || self.joins;
+            let is_first = self.epoch == 1 && !self.joins;
+            self.state = if is_first { State::Open } else { State::Finding };
+        }
+    }
+
+    /// Whether anything was asked for.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.state != State::Idle
+    }
+
+    /// How many items earlier writers have stored, once that is certain: none of them can add any more.
+    pub(crate) fn found(&self) -> Option<u64> {
+        (self.state == State::Open).then_some(self.found)
+    }
+
+    /// Takes an item in, if there is credit for it; whether there was.
+    pub(crate) fn offer(&mut self, item: Bytes) -> Result<Option<Bytes>, Broken> {
+        if let Some(broken) = &self.broken {
+            return Err(broken.clone());
+        }
+        if self.ending.is_some() {
+            return Err(Broken::Ended);
+        }
+        self.begin(false);
+        let has_credit = self.state == State::Open
+            && self.last() < self.credit.items
+            && self.taken < self.credit.bytes
+            && self.queued < FRAME_BYTES * 2;
+        if !has_credit {
+            return Ok(Some(item));
+        }
+        self.taken += item.len() as u64;
+        self.queued += item.len() + ITEM_OVERHEAD;
+        self.queue.push_back(item);
+        Ok(None)
+    }
+
+    /// Nothing comes behind what was taken.
+    pub(crate) fn end(&mut self, end: End) {
+        self.begin(false);
+        self.ending.get_or_insert(end);
+    }
+
+    /// Whether everything that was taken is stored, the end too.
+    pub(crate) fn is_flushed(&self) -> bool {
+        let begun = matches!(self.state, State::Idle | State::Open);
+        begun && self.queue.is_empty() && self.sent.is_none() && self.ending.is_some() == self.end_sent
+    }
+
+    /// Whether an end was asked for.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    pub(crate) fn stop(&mut self, why: Broken) {
+        self.broken.get_or_insert(why);
+    }
+
+    /// What the reader says.
+    pub(crate) fn credit(&mut self, credit: Credit) {
+        if credit.left {
+            self.stop(Broken::Left);
+        }
+        if credit.epoch == self.epoch {
+            self.credit.items = self.credit.items.max(credit.items);
+            self.credit.bytes = self.credit.bytes.max(credit.bytes);
+        }
+    }
+
+    /// What there is to do; while a frame is on its way, nothing.
+    pub(crate) fn next(&mut self) -> Action {
+        if self.broken.is_some() || self.sent.is_some() {
+            return Action::Wait;
+        }
+        match self.state {
+            State::Idle => Action::Wait,
+            State::Finding => Action::Find(Duration::ZERO),
+            State::Beginning => self.write(0),
+            State::Open => {
+                let (mut count, mut bytes) = (0, 0);
+                for item in self.queue.iter().take(FRAME_ITEMS) {
+                    bytes += item.len() + ITEM_OVERHEAD;
+                    if count > 0 && bytes > FRAME_BYTES {
+                        break;
+                    }
+                    count += 1;
+                }
+                let ends = self.ending.is_some() && !self.end_sent && count == self.queue.len();
+                if count == 0 && !ends { Action::Wait } else { self.write(count) }
+            }
+        }
+    }
+
+    fn write(&mut self, count: usize) -> Action {
+        self.sent = Some(count);
+        let end = self.ending.filter(|_| self.state == State::Open && count == self.queue.len());
+        let items = self.queue.iter().take(count).cloned().collect();
+        Action::Write(Write { slot: self.slot, first: self.first, end, items })
+    }
+
+    /// The last slot that is taken, and what lies there; `Err` if that could not be found out.
+    pub(crate) fn found_last(&mut self, found: Result<Option<(u64, Slot)>, ()>) -> Action {
+        let Ok(last) = found else {
+            return Action::Find(self.wait());
+        };
+        self.again = AGAIN.0;
+        // Behind nobody there is nobody to be shut out.
+        self.state = if last.is_none() && self.joins { State::Open } else { State::Beginning };
+        if let Some((slot, there)) = last {
+            self.slot = slot;
+            self.pass(there);
+        }
+        self.next()
+    }
+
+    /// Somebody else has the slot: on to the next one, unless whoever has it came later.
+    fn pass(&mut self, there: Slot) {
+        self.slot += 1;
+        let Slot::Frame(head) = there else {
+            return;
+        };
+        let has_begun = self.state == State::Open;
+        if self.joins && !has_begun {
+            self.epoch = self.epoch.max(head.epoch.saturating_add(1));
+            self.credit = Credit { epoch: self.epoch, ..Credit::default() };
+            if head.end == Some(End::Finished) {
+                self.stop(Broken::Ended);
+            }
+        }
+        if head.epoch >= self.epoch {
+            self.stop(Broken::Replaced);
+        }
+        if self.resumes && !has_begun {
+            self.found = head.last();
+            self.first = self.found.saturating_add(1);
+        }
+    }
+
+    /// The answer to the write.
+    pub(crate) fn answered(&mut self, answer: Answer, now: Moment) -> Action {
+        match answer {
+            Answer::Stored => self.stored(),
+            Answer::InDoubt => {
+                // Where the first look finds nothing, it may have been at a replica that lags.
+                let after = if self.doubted { self.wait() } else { Duration::ZERO };
+                self.doubted = true;
+                Action::Look { slot: self.slot, after }
+            }
+            Answer::Refused(text) => {
+                let since = *self.refused_since.get_or_insert(now);
+                if now.since(since) >= REFUSED_FOR {
+                    self.stop(Broken::Refused(text));
+                    return Action::Wait;
+                }
+                Action::Look { slot: self.slot, after: self.wait() }
+            }
+            Answer::Closed => {
+                self.stop(Broken::Closed);
+                Action::Wait
+            }
+        }
+    }
+
+    /// What lies in the slot of a write that is in doubt; `Err` if nobody knows.
+    pub(crate) fn seen(&mut self, slot: Result<Slot, ()>) -> Action {
+        if self.broken.is_some() {
+            return Action::Wait;
+        }
+        match slot {
+            Err(()) => Action::Look { slot: self.slot, after: self.wait() },
+            Ok(Slot::Frame(head)) if head.writer == self.writer => self.stored(),
+            Ok(Slot::Empty) => self.write_again(),
+            Ok(there) => {
+                self.pass(there);
+                if self.broken.is_some() {
+                    return Action::Wait;
+                }
+                self.write_again()
+            }
+        }
+    }
+
+    fn write_again(&mut self) -> Action {
+        let count = self.sent.take().unwrap_or(0);
+        self.write(count)
+    }
+
+    fn wait(&mut self) -> Duration {
+        let wait = self.again;
+        self.again = (wait * 2).min(AGAIN.1);
+        wait
+    }
+
+    fn stored(&mut self) -> Action {
+        self.again = AGAIN.0;
+        self.doubted = false;
+        self.refused_since = None;
+        self.slot += 1;
+        let count = self.sent.take().unwrap_or(0);
+        if self.state == State::Beginning {
+            self.state = State::Open;
+        } else {
+            self.end_sent = self.ending.is_some() && count == self.queue.len();
+            self.queued -= self.queue.drain(..count).map(|item| item.len() + ITEM_OVERHEAD).sum::<usize>();
+            self.first += count as u64;
+        }
+        self.next()
+    }
+}

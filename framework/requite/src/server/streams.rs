@@ -1,0 +1,140 @@
+//! The handler's ends of its call's streams.
+
+use std::{
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
+
+use super::{
+    held::{Held, Stop},
+    keeper::Keeper,
+    settle,
+};
+use crate::{
+    broker::AnyBroker,
+    error::SinkError,
+    items::{inflow::Inflow, lane::Lane, outflow::Outflow},
+    name::random_bits,
+    protocol::{
+        attempt::{Action, Attempt, Event},
+        items::writer::{Broken, Writer},
+    },
+    service::{Produced, Retry},
+    subject::Side,
+    turns,
+};
+
+/// Between two looks for a claim that another task writes.
+const CLAIM_AGAIN: Duration = Duration::from_millis(20);
+
+/// What a handler has of streams.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    down: OnceLock<Arc<Outflow>>,
+    /// Why items did not get to the caller, where nobody but this could say so.
+    undelivered: Mutex<Option<SinkError>>,
+}
+
+impl Streams {
+    /// How many items are stored.
+    pub(super) fn stored(&self) -> Option<u64> {
+        self.down.get().map(|flow| flow.stored_by_now())
+    }
+
+    pub(crate) fn set_undelivered(&self, error: SinkError) {
+        *self.undelivered.lock().expect("nobody panics with an error in hand") = Some(error);
+    }
+
+    /// Sees off what the handler has sent. What it produced counts only if that is stored.
+    pub(super) async fn settle(&self, produced: Produced) -> Produced {
+        let flushed = match self.down.get() {
+            Some(flow) => flow.flush().await,
+            None => Ok(()),
+        };
+        let undelivered = self.undelivered.lock().expect("nobody panics with an error in hand").take();
+        let error = match (undelivered, flushed) {
+            (Some(error), _) => error,
+            // Nobody wants it; or the request is in other hands, and nothing is settled here.
+            (None, Ok(()) | Err(SinkError::Left | SinkError::Replaced | SinkError::Stopped)) => {
+                return produced;
+            }
+            (None, Err(error)) => error,
+        };
+        let text = error.to_string();
+        match error {
+            SinkError::Silent { .. } => Produced::Unread(text),
+            SinkError::TooLarge { .. } | SinkError::Unencodable { .. } => Produced::Unencodable(text),
+            _ => Produced::Error { body: bytes::Bytes::new(), text, retry: Retry::Default },
+        }
+    }
+}
+
+fn lane(held: &Held, side: Side) -> Lane {
+    let (service, origin) = (&held.method.service, held.origin());
+    let kept = held.method.options.retention(origin.id.starts_with("k."));
+    let call = (origin.caller, origin.id);
+    let content_type = held.envelope.content_type;
+    let mut lane = Lane::new(held.broker(), &service.subjects, call, side, content_type, kept);
+    lane.is_workers = true;
+    if side == Side::Down {
+        let secret = service.item_secret.as_deref().expect("a service with streams was set up with one");
+        lane.puts = service.subjects.frames_put(secret, origin.caller, origin.id);
+    }
+    lane
+}
+
+/// What the handler's caller sends.
+pub(crate) fn items(held: &Arc<Held>) -> Arc<Inflow> {
+    let flow = Arc::new(Inflow::new(lane(held, Side::Up), held.method.options.idle));
+    let (held, reading) = (Arc::clone(held), Arc::clone(&flow));
+    turns::spawn(async move {
+        let Ok(ears) = reading.listen().await else {
+            return reading.close();
+        };
+        tokio::select! {
+            () = Arc::clone(&reading).run(ears, false) => {}
+            () = held.stopped() => reading.close(),
+        }
+    });
+    flow
+}
+
+/// What the handler sends to its caller.
+pub(crate) fn sink(held: &Arc<Held>, keeper: &Keeper) -> Arc<Outflow> {
+    let streams = held.streams.get_or_init(Box::default);
+    let flow = streams.down.get_or_init(|| {
+        let writer = Writer::new(held.look(Attempt::number), random_bits());
+        let flow = Arc::new(Outflow::new(lane(held, Side::Down), writer, held.method.options.idle));
+        turns::spawn(write(Arc::clone(held), keeper.clone(), Arc::clone(&flow)));
+        flow
+    });
+    Arc::clone(flow)
+}
+
+/// Writes for as long as the request is this attempt's. Not without a claim: it numbers the attempts that write.
+async fn write(held: Arc<Held>, keeper: Keeper, flow: Arc<Outflow>) {
+    flow.used().await;
+    if claim(&held, &keeper, held.broker()).await {
+        tokio::select! {
+            () = Arc::clone(&flow).run() => {}
+            () = held.stopped() => {}
+        }
+    }
+    flow.stop(Broken::Stopped);
+}
+
+/// Whether there is a claim, made now if there was none.
+async fn claim(held: &Held, keeper: &Keeper, via: &AnyBroker) -> bool {
+    while held.stopping() == Stop::No {
+        if held.look(Attempt::fence).is_some() {
+            return true;
+        }
+        let action = held.step(Event::Beat);
+        if action == Action::None {
+            tokio::time::sleep(CLAIM_AGAIN).await;
+        } else {
+            settle::drive(held, action, keeper, via).await;
+        }
+    }
+    false
+}
