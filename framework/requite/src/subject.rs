@@ -151,6 +151,15 @@ impl ServiceSubjects {
         format!("{}.{}.", self.inbox(caller, id), side.as_str())
     }
 
+    /// Where the frames of a stream that is not stored go, before their number.
+    #[allow(dead_code)]
+    pub(crate) fn frames_volatile(&self, caller: &str, id: &str, side: Side) -> String {
+        match side {
+            Side::Up => format!("{}.ctl.{}.{caller}.{id}.up.", self.namespace, self.service),
+            Side::Down => format!("{}.down.", self.signal(caller, id)),
+        }
+    }
+
     /// The subjects of the item stream, before its transform: callers write theirs as they are stored.
     pub(crate) fn item_puts(&self, secret: &str) -> [String; 2] {
         let down = self.frames_put(secret, ANY, ANY_ID);
