@@ -47,6 +47,8 @@ pub struct Method {
     pub up: bool,
     /// The handler returns a stream of items, or writes to one.
     pub down: bool,
+    /// Its streams are not stored.
+    pub volatile: bool,
     /// How long one side of a stream may hear nothing of the other.
     pub idle: Duration,
 }
@@ -69,6 +71,7 @@ impl Method {
             retention: None,
             up: false,
             down: false,
+            volatile: false,
             idle: Duration::from_secs(60),
         }
     }
@@ -78,9 +81,9 @@ impl Method {
         Self::new(service, CANCEL)
     }
 
-    /// Whether there is a stream of items either way.
-    pub(crate) const fn has_items(&self) -> bool {
-        self.up || self.down
+    /// Whether items are stored, either way.
+    pub(crate) const fn stores_items(&self) -> bool {
+        !self.volatile && (self.up || self.down)
     }
 
     /// How long an outcome is kept.

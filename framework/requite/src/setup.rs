@@ -101,7 +101,7 @@ pub(crate) async fn prepare<B: Broker>(broker: &B, plan: &Plan<'_>) -> Result<Pr
         check_lease(method, plan.limits.replicas)?;
     }
     let secret = put_with_secret(broker, plan, &plan.subjects.record_stream(), records).await?;
-    let item_secret = if plan.methods.iter().any(Method::has_items) {
+    let item_secret = if plan.methods.iter().any(Method::stores_items) {
         Some(put_with_secret(broker, plan, &plan.subjects.item_stream(), items).await?)
     } else {
         None

@@ -152,7 +152,6 @@ impl ServiceSubjects {
     }
 
     /// Where the frames of a stream that is not stored go, before their number.
-    #[allow(dead_code)]
     pub(crate) fn frames_volatile(&self, caller: &str, id: &str, side: Side) -> String {
         match side {
             Side::Up => format!("{}.ctl.{}.{caller}.{id}.up.", self.namespace, self.service),

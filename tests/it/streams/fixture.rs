@@ -56,20 +56,109 @@ impl Belt {
         stream::iter((1..=at).map(move |n| if n < at { Ok(n) } else { Err(Jammed::At(n)) }))
     }
 
+    /// The same, not stored.
+    #[handler(volatile)]
+    fn count_to_unstored(&self, last: u64) -> impl Stream<Item = u64> {
+        self.count_to(last)
+    }
+
     /// Adds up what comes.
-    #[handler(idle = "5s")]
-    async fn sum(&self, mut numbers: Items<u64>) -> Result<u64, String_> {
+    #[handler]
+    async fn sum(&self, numbers: Items<u64>) -> Result<u64, Stuck> {
+        self.add_up(numbers).await
+    }
+
+    /// The same, not stored.
+    #[handler(volatile)]
+    async fn sum_unstored(&self, numbers: Items<u64>) -> Result<u64, Stuck> {
+        self.add_up(numbers).await
+    }
+
+    /// Sends back the double of everything, and returns how many there were.
+    #[handler]
+    async fn double(&self, numbers: Items<u64>, doubles: Sink<u64>) -> Result<u64, Jammed> {
+        self.send_back(numbers, doubles).await
+    }
+
+    /// The same, not stored.
+    #[handler(volatile)]
+    async fn double_unstored(&self, numbers: Items<u64>, doubles: Sink<u64>) -> Result<u64, Jammed> {
+        self.send_back(numbers, doubles).await
+    }
+
+    /// Sends numbers and returns the first that the caller did not want.
+    #[handler]
+    async fn until_left(&self, mut numbers: Sink<u64>) -> Result<u64, Jammed> {
+        for number in 1.. {
+            match numbers.send(number).await {
+                Ok(()) => self.count(),
+                Err(SinkError::Left) => return Ok(number),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        unreachable!("nobody reads so many")
+    }
+
+    /// Says what it heard of the caller for too long: nothing.
+    #[handler(idle = "2s")]
+    async fn wait_for(&self, mut numbers: Items<u64>) -> String {
+        loop {
+            match numbers.next().await {
+                Some(Ok(_)) => self.count(),
+                Some(Err(error)) => return error.to_string(),
+                None => return "the end".into(),
+            }
+        }
+    }
+
+    /// Sends numbers that nobody may read.
+    #[handler(idle = "2s")]
+    fn unread(&self) -> impl Stream<Item = u64> {
+        let moved = Arc::clone(&self.moved);
+        stream::iter((1..).inspect(move |_| {
+            moved.fetch_add(1, Ordering::SeqCst);
+        }))
+    }
+
+    /// Sends texts of so many bytes each, and returns what came of each.
+    #[handler]
+    async fn texts(&self, sizes: Vec<usize>, mut texts: Sink<String>) -> Vec<Option<SinkError_>> {
+        let mut refused = Vec::new();
+        for size in sizes {
+            let sent = texts.send("x".repeat(size)).await;
+            refused.push(sent.err().map(|error| SinkError_(error.to_string())));
+        }
+        refused
+    }
+
+    /// The sizes of the texts that came.
+    #[handler]
+    async fn sizes(&self, mut texts: Items<String>) -> Vec<usize> {
+        let mut sizes = Vec::new();
+        while let Some(Ok(text)) = texts.next().await {
+            sizes.push(text.len());
+        }
+        sizes
+    }
+}
+
+impl Belt {
+    async fn add_up(&self, mut numbers: Items<u64>) -> Result<u64, Stuck> {
         let mut sum = 0;
+        let mut last = 0;
         while let Some(number) = numbers.next().await {
-            sum += number.map_err(|error| String_(error.to_string()))?;
+            let number = number.map_err(|error| Stuck(error.to_string()))?;
+            if number != last + 1 {
+                return Err(Stuck(format!("{number} behind {last}")));
+            }
+            last = number;
+            sum += number;
             self.count();
         }
         Ok(sum)
     }
 
-    /// Sends back the double of everything, and returns how many there were.
-    #[handler]
-    async fn double(&self, mut numbers: Items<u64>, mut doubles: Sink<u64>) -> Result<u64, Jammed> {
+    async fn send_back(&self, mut numbers: Items<u64>, mut doubles: Sink<u64>) -> Result<u64, Jammed> {
         let mut count = 0;
         while let Some(number) = numbers.next().await {
             doubles.send(number.map_err(|error| Jammed::Stream(error.to_string()))? * 2).await?;
@@ -79,16 +168,20 @@ impl Belt {
     }
 }
 
+/// What a sink said, as it can travel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SinkError_(pub(super) String);
+
 /// An error that is a text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, CallError)]
 #[error("{0}")]
-pub(super) struct String_(pub(super) String);
+pub(super) struct Stuck(pub(super) String);
 
 /// A server, a worker with a belt, and a client.
 pub(super) struct Hall {
     pub(super) nats: NatsServer,
     pub(super) belt: Belt,
-    pub(super) _worker: RunningServer,
+    pub(super) worker: RunningServer,
     pub(super) client: BeltClient,
 }
 
@@ -97,6 +190,6 @@ impl Hall {
         let (nats, belt) = (NatsServer::start().await.unwrap(), Belt::default());
         let worker = serve(&nats.url(), belt.clone()).await;
         let client = BeltClient::new(connect(&nats.url(), SHOP).await);
-        Self { nats, belt, _worker: worker, client }
+        Self { nats, belt, worker, client }
     }
 }

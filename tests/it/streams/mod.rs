@@ -1,4 +1,9 @@
 //! Streams of items on real servers: both directions, cuts, slow and vanished peers, dead workers, sizes, many at once.
 
+mod cuts;
 mod fixture;
 mod flow;
+mod many;
+mod peers;
+mod restarts;
+mod sizes;

@@ -190,11 +190,17 @@ impl Flows {
         let kept = method.retention(id.starts_with("k."));
         let content_type = drive.client.config().content_type;
         let call = (route.caller.as_str(), id);
-        let lane = |side| Lane::new(drive.client.broker(), &route.subjects, call, side, content_type, kept);
+        let lane = |side| {
+            let lane = Lane::new(drive.client.broker(), &route.subjects, call, side, content_type, kept);
+            if method.volatile { lane.unstored(&route.subjects, call) } else { lane }
+        };
         let up = method.up.then(|| {
             // Under a key of its own, and before it is accepted, nobody else can have written.
-            let writer =
-                if drive.is_fresh() { Writer::new(1, random_bits()) } else { Writer::joining(random_bits()) };
+            let writer = match (method.volatile, drive.is_fresh()) {
+                (true, _) => Writer::unstored(1, random_bits()),
+                (false, true) => Writer::new(1, random_bits()),
+                (false, false) => Writer::joining(random_bits()),
+            };
             let flow = Outflow::new(lane(Side::Up), writer, method.idle);
             Arc::new(if is_attached { flow.idle_until_used() } else { flow })
         });

@@ -79,6 +79,8 @@ struct Unread {
     closed: Option<Option<ItemsError>>,
     /// When the other side was last heard.
     heard: Moment,
+    /// The writer wants to know how far this is.
+    asked: bool,
     /// Silence that nobody was told of yet.
     silent: bool,
     waker: Option<Waker>,
@@ -121,10 +123,11 @@ impl Unread {
         self.next.extend(frame.items.into_iter().map(|item| Next::Item(content_type, item)));
     }
 
-    /// Takes a frame in, and those that have waited for it; whether it was taken.
+    /// Takes a frame in, and those that have waited for it; whether that was progress.
     fn take(&mut self, mut slot: u64, mut frame: Received) -> bool {
-        let mut is_taken = false;
+        let before = self.reader.slot();
         loop {
+            self.asked |= frame.asks;
             match self.reader.take(slot, frame.there, frame.bytes()) {
                 Taken::Items => self.put(frame),
                 Taken::Restarted { epoch } => {
@@ -141,31 +144,32 @@ impl Unread {
                     if self.early.len() < EARLY {
                         self.early.insert(slot, frame);
                     }
-                    return is_taken;
+                    break;
                 }
             }
-            is_taken = true;
-            self.wake();
             slot = self.reader.slot();
             self.early = self.early.split_off(&slot);
             match self.early.remove(&slot) {
                 Some(waiting) => frame = waiting,
-                None => return is_taken,
+                None => break,
             }
         }
+        self.wake();
+        self.reader.slot() != before
     }
 }
 
 impl Inflow {
     pub(crate) fn new(lane: Lane, idle: Duration) -> Self {
         let unread = Unread {
-            reader: Reader::new(),
+            reader: Reader::new(lane.is_stored),
             next: VecDeque::new(),
             early: BTreeMap::new(),
             handed: 0,
             ending: None,
             closed: None,
-            heard: lane.broker.now(),
+            heard: lane.hears_from(),
+            asked: false,
             silent: false,
             waker: None,
         };
@@ -324,6 +328,9 @@ impl Task {
         if unread.closed.is_some() {
             return (None, None);
         }
+        if std::mem::take(&mut unread.asked) {
+            return (Some(unread.reader.say_now(false, now)), None);
+        }
         let say_at = match unread.reader.say(now) {
             Ok(credit) => return (Some(credit), None),
             Err(at) => at,
@@ -342,6 +349,21 @@ impl Task {
             return (None, Some(say_at.min(silent_at.max(now)).min(look_at)));
         }
         let (slot, lane) = (unread.reader.slot(), self.flow.lane.clone());
+        if !lane.is_stored {
+            let credit = unread.reader.say_now(true, now);
+            let is_behind = unread.reader.is_behind();
+            let since = *self.missing_since.get_or_insert(now);
+            if is_behind && now.since(since) >= MISSING_FOR {
+                let item = unread.reader.last() + 1;
+                unread.close(Some(ItemsError::Lost { item }));
+            }
+            drop(unread);
+            if !is_behind {
+                self.missing_since = None;
+            }
+            self.look_later(now);
+            return (Some(credit), None);
+        }
         self.fetch = Some(Box::pin(async move { (slot, lane.read(slot).await) }));
         (None, Some(say_at.min(silent_at.max(now))))
     }

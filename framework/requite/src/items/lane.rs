@@ -11,7 +11,10 @@ use crate::{
         headers_of,
     },
     codec::ContentType,
-    protocol::items::writer::{self, Head, Slot, Write},
+    protocol::{
+        items::writer::{self, Head, Slot, Write},
+        time::Moment,
+    },
     subject::{ANY, ServiceSubjects, Side, api::read_any, joined},
     wire::{
         VERSION,
@@ -22,7 +25,7 @@ use crate::{
     },
 };
 
-/// The server's own headers and ours beside a frame.
+/// Our headers beside a frame, the same both ways, with head-room.
 const HEADERS: usize = 512;
 /// How long one write or read may take before it is made again.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -32,12 +35,14 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) struct Received {
     pub(crate) there: Slot,
     pub(crate) content_type: ContentType,
+    /// The writer wants to know at once that it is here.
+    pub(crate) asks: bool,
     pub(crate) items: Vec<Bytes>,
 }
 
 impl Received {
     const FOREIGN: Self =
-        Self { there: Slot::Foreign, content_type: ContentType::MessagePack, items: Vec::new() };
+        Self { there: Slot::Foreign, content_type: ContentType::MessagePack, asks: false, items: Vec::new() };
 
     fn decode(payload: &Bytes) -> Self {
         let Some(frame) = Frame::decode(payload) else {
@@ -49,7 +54,12 @@ impl Received {
         let Frame { epoch, writer, first, end, .. } = frame;
         let items: Vec<Bytes> = frame.items.iter().map(|item| payload.slice_ref(item)).collect();
         let count = items.len() as u64;
-        Self { there: Slot::Frame(Head { epoch, writer, first, count, end }), content_type, items }
+        Self {
+            there: Slot::Frame(Head { epoch, writer, first, count, end }),
+            content_type,
+            asks: frame.ask,
+            items,
+        }
     }
 
     /// What its items take.
@@ -65,6 +75,8 @@ pub(crate) struct Lane {
     pub(crate) side: Side,
     /// Whether this end is a worker's: it reads what the leader says, and callers any replica.
     pub(crate) is_workers: bool,
+    /// Whether frames are stored before they are read.
+    pub(crate) is_stored: bool,
     /// The stream of frames.
     pub(crate) stream: String,
     /// Where frames are stored, before the slot.
@@ -98,6 +110,7 @@ impl Lane {
             broker: broker.clone(),
             side,
             is_workers: false,
+            is_stored: true,
             stream: subjects.item_stream(),
             puts: frames.clone(),
             frames,
@@ -109,23 +122,41 @@ impl Lane {
         }
     }
 
+    /// The same for a stream that is not stored.
+    pub(crate) fn unstored(mut self, subjects: &ServiceSubjects, (caller, id): (&str, &str)) -> Self {
+        self.is_stored = false;
+        self.puts = subjects.frames_volatile(caller, id, self.side);
+        self.inbox = self.puts.clone();
+        self
+    }
+
     /// The most bytes that one item may take.
     pub(crate) fn largest_item(&self) -> usize {
-        self.broker.server().max_payload.saturating_sub(HEADERS + OVERHEAD + 2 * self.puts.len())
+        self.broker.server().max_payload.saturating_sub(HEADERS + OVERHEAD)
+    }
+
+    fn frame(&self, epoch: u32, writer: WriterId, write: &Write) -> Outgoing {
+        let items = write.items.iter().map(|item| serde_bytes::Bytes::new(item)).collect();
+        let Write { first, end, ask, .. } = *write;
+        let frame = Frame { epoch, writer, first, end, ask, content_type: self.content_type.as_str(), items };
+        let subject = joined([&self.puts, &write.slot.to_string()]);
+        let mut message = Outgoing::control(subject, frame.encode());
+        message.headers = message.headers.with(header::KIND, header::KIND_ITEMS);
+        message
+    }
+
+    /// Sends a frame that is not stored.
+    pub(crate) async fn send(&self, epoch: u32, writer: WriterId, write: &Write) {
+        let _ = self.broker.publish(self.frame(epoch, writer, write)).await;
     }
 
     /// Writes a frame into a slot that is empty.
     pub(crate) async fn write(&self, epoch: u32, writer: WriterId, write: Write) -> writer::Answer {
-        let items = write.items.iter().map(|item| serde_bytes::Bytes::new(item)).collect();
-        let (first, end, content_type) = (write.first, write.end, self.content_type.as_str());
-        let frame = Frame { epoch, writer, first, end, content_type, items };
-        let headers = Headers::default()
-            .with(header::VERSION, VERSION)
-            .with(header::KIND, header::KIND_ITEMS)
+        let mut message = self.frame(epoch, writer, &write);
+        message.headers = message
+            .headers
             .with_own(header::EXPECTED_LAST, "0".into())
             .with_own(header::TTL, format!("{}s", self.kept.as_secs().max(1)));
-        let subject = joined([&self.puts, &write.slot.to_string()]);
-        let message = Outgoing::new(subject, frame.encode()).headers(headers);
         match api::store(&self.broker, message, ANSWER_WITHIN).await {
             StoreAnswer::Stored(_) => writer::Answer::Stored,
             StoreAnswer::Duplicate | StoreAnswer::Exists | StoreAnswer::WrongLast | StoreAnswer::InDoubt => {
@@ -196,10 +227,13 @@ impl Lane {
         Ok(found.map(|there| (taken, there)))
     }
 
-    /// The slot and the frame of a message on the inbox. It counts only if the server says, and says alone, that it stored
-    /// it in this slot.
+    /// The slot and the frame of a message on the inbox. Where frames are stored, it counts only if the server says, and says
+    /// alone, that it stored it in this slot.
     pub(crate) fn heard(&self, message: &Message) -> Option<(u64, Received)> {
         let slot = slot_of(&self.inbox, &message.subject)?;
+        if !self.is_stored {
+            return is_frame(&message.headers, 0).then(|| (slot, Received::decode(&message.payload)));
+        }
         let (mut stream, mut subject) = (false, false);
         for (name, last) in message.headers.lasts() {
             match name {
@@ -223,6 +257,12 @@ impl Lane {
     /// Says that this caller is there.
     pub(crate) async fn say_alive(&self) {
         let _ = self.broker.publish(Outgoing::control(self.alive.clone(), Credit::default().encode())).await;
+    }
+
+    /// From when on silence of the other side counts. A caller is there, or was a moment ago; a handler may have to wait
+    /// for its turn, so it counts from its first sign of life on.
+    pub(crate) fn hears_from(&self) -> Moment {
+        if self.is_workers { self.broker.now() } else { Moment::FAR }
     }
 
     /// Whether this end is the one that says that it is there, by itself.

@@ -23,7 +23,7 @@ use crate::{
         },
         time::Moment,
     },
-    wire::frame::End,
+    wire::frame::{End, WriterId},
 };
 
 /// What a producer and the writing task share.
@@ -54,7 +54,7 @@ type Operation = Pin<Box<dyn Future<Output = Done> + Send>>;
 
 impl Outflow {
     pub(crate) fn new(lane: Lane, writer: Writer, idle: Duration) -> Self {
-        let heard = AtomicU64::new(lane.broker.now().0);
+        let heard = AtomicU64::new(lane.hears_from().0);
         let largest = lane.largest_item();
         let (taken, moved) = (Notify::new(), Notify::new());
         let writer = Mutex::new(writer);
@@ -109,8 +109,9 @@ impl Outflow {
         self.when(|writer| writer.found()).await
     }
 
-    /// Resolves when all that was taken is stored.
+    /// Resolves when all that was taken is stored, or read where it is not stored.
     pub(crate) async fn flush(&self) -> Result<(), SinkError> {
+        self.writer().ask();
         self.taken.notify_one();
         self.when(|writer| writer.is_flushed().then_some(())).await
     }
@@ -196,13 +197,23 @@ impl Outflow {
         let (mut operation, mut action): (Option<Operation>, _) = (None, Action::Wait);
         let mut alive = tokio::time::interval(SAID_EVERY);
         loop {
-            if operation.is_none() {
-                if action == Action::Wait {
-                    action = self.writer().next();
-                }
-                operation = self.operation(std::mem::replace(&mut action, Action::Wait));
+            let now = self.lane.broker.now();
+            if operation.is_none() && action == Action::Wait {
+                action = self.writer().next(now);
             }
-            if operation.is_none() && self.is_over() {
+            let (mut wake_at, is_idle) = (Moment::FAR, operation.is_none());
+            match std::mem::replace(&mut action, Action::Wait) {
+                Action::Wait => {}
+                Action::WaitUntil(until) => wake_at = until,
+                Action::Send(write) => {
+                    let (epoch, id) = self.identity();
+                    self.lane.send(epoch, id, &write).await;
+                    self.moved.notify_waiters();
+                    continue;
+                }
+                other => operation = Some(self.operation(other)),
+            }
+            if is_idle && operation.is_none() && self.is_over() {
                 return;
             }
             tokio::select! {
@@ -219,13 +230,19 @@ impl Outflow {
                     };
                     if let Some(credit) = credit_of(&message) {
                         self.hear();
-                        self.writer().credit(credit);
+                        self.writer().credit(credit, self.lane.broker.now());
                         self.moved.notify_waiters();
                     }
                 }
                 _ = alive.tick(), if self.lane.says_alive() => self.lane.say_alive().await,
+                () = tokio::time::sleep(wake_at.since(now)), if wake_at < Moment::FAR => {}
             }
         }
+    }
+
+    fn identity(&self) -> (u32, WriterId) {
+        let writer = self.writer();
+        (writer.epoch(), writer.id())
     }
 
     fn is_over(&self) -> bool {
@@ -234,18 +251,18 @@ impl Outflow {
     }
 
     fn done(&self, done: Done) -> Action {
+        let now = self.lane.broker.now();
         let mut writer = self.writer();
         match done {
-            Done::Found(found) => writer.found_last(found),
-            Done::Seen(there) => writer.seen(there),
-            Done::Written(answer) => writer.answered(answer, self.lane.broker.now()),
+            Done::Found(found) => writer.found_last(found, now),
+            Done::Seen(there) => writer.seen(there, now),
+            Done::Written(answer) => writer.answered(answer, now),
         }
     }
 
-    fn operation(&self, action: Action) -> Option<Operation> {
+    fn operation(&self, action: Action) -> Operation {
         let lane = self.lane.clone();
-        Some(match action {
-            Action::Wait => return None,
+        match action {
             Action::Find(after) => Box::pin(async move {
                 tokio::time::sleep(after).await;
                 Done::Found(lane.last().await)
@@ -255,12 +272,10 @@ impl Outflow {
                 Done::Seen(lane.read(slot).await.map(|it| it.map_or(Slot::Empty, |it| it.there)))
             }),
             Action::Write(write) => {
-                let (epoch, id) = {
-                    let writer = self.writer();
-                    (writer.epoch(), writer.id())
-                };
+                let (epoch, id) = self.identity();
                 Box::pin(async move { Done::Written(lane.write(epoch, id, write).await) })
             }
-        })
+            Action::Wait | Action::WaitUntil(_) | Action::Send(_) => Box::pin(std::future::pending()),
+        }
     }
 }

@@ -89,16 +89,20 @@ impl<T: ItemType> Sink<T> {
         self.flow.stored().await
     }
 
-    /// Says that there is nothing more, and resolves when that is stored, behind every item.
+    /// Says that there is nothing more, and resolves when that is stored behind every item, or when the call has ended:
+    /// await that for whether the handler has read all of it.
     ///
     /// # Errors
     ///
-    /// If the stream came to nothing, or the call has ended: then the handler may not have read all of it.
+    /// If the stream came to nothing.
     pub async fn finish(self) -> Result<(), SinkError> {
         if self.is_callers {
             self.flow.end(End::Finished);
         }
-        self.flow.flush().await
+        match self.flow.flush().await {
+            Err(SinkError::Ended) => Ok(()),
+            flushed => flushed,
+        }
     }
 }
 

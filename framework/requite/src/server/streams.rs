@@ -76,6 +76,9 @@ fn lane(held: &Held, side: Side) -> Lane {
     let content_type = held.envelope.content_type;
     let mut lane = Lane::new(held.broker(), &service.subjects, call, side, content_type, kept);
     lane.is_workers = true;
+    if held.method.options.volatile {
+        return lane.unstored(&service.subjects, call);
+    }
     if side == Side::Down {
         let secret = service.item_secret.as_deref().expect("a service with streams was set up with one");
         lane.puts = service.subjects.frames_put(secret, origin.caller, origin.id);
@@ -103,7 +106,9 @@ pub(crate) fn items(held: &Arc<Held>) -> Arc<Inflow> {
 pub(crate) fn sink(held: &Arc<Held>, keeper: &Keeper) -> Arc<Outflow> {
     let streams = held.streams.get_or_init(Box::default);
     let flow = streams.down.get_or_init(|| {
-        let writer = Writer::new(held.look(Attempt::number), random_bits());
+        let (attempt, id) = (held.look(Attempt::number), random_bits());
+        let volatile = held.method.options.volatile;
+        let writer = if volatile { Writer::unstored(attempt, id) } else { Writer::new(attempt, id) };
         let flow = Arc::new(Outflow::new(lane(held, Side::Down), writer, held.method.options.idle));
         turns::spawn(write(Arc::clone(held), keeper.clone(), Arc::clone(&flow)));
         flow

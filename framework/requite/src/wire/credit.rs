@@ -12,6 +12,12 @@ pub(crate) struct Credit {
     pub(crate) items: u64,
     /// How many bytes this writer may have sent before it begins another item.
     pub(crate) bytes: u64,
+    /// The slot that the reader waits for: it has all before it. Of no meaning where frames are stored.
+    #[serde(default)]
+    pub(crate) slot: u64,
+    /// Frames behind that slot have come, or may be lost with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) misses: bool,
     /// The reader wants no more, ever.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) left: bool,
@@ -34,7 +40,7 @@ mod tests {
     #[test]
     fn credit_round_trips() {
         for left in [false, true] {
-            let credit = Credit { epoch: 1, items: u64::MAX, bytes: 3, left };
+            let credit = Credit { epoch: 1, items: u64::MAX, bytes: 3, slot: 9, misses: left, left };
             assert_eq!(Credit::decode(&credit.encode()), Some(credit));
         }
         assert_eq!(Credit::decode(b"no"), None);

@@ -31,6 +31,9 @@ pub(crate) struct Frame<'a> {
     /// Nothing comes behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) end: Option<End>,
+    /// The reader is to say at once how far it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) ask: bool,
     pub(crate) content_type: &'a str,
     /// Each as the content type says.
     #[serde(borrow)]
@@ -65,14 +68,16 @@ mod tests {
         let items = vec![Bin::new(b""), Bin::new(b"abc")];
         let (epoch, writer, first, content_type) = (u32::MAX, [7; 16], u64::MAX, "application/msgpack");
         for end in [None, Some(End::Finished), Some(End::Abandoned)] {
-            let frame = Frame { epoch, writer, first, end, content_type, items: items.clone() };
+            let frame = Frame { epoch, writer, first, end, ask: true, content_type, items: items.clone() };
             let bytes = frame.encode();
             assert!(bytes.len() <= OVERHEAD + 2 * ITEM_OVERHEAD + 3, "{}", bytes.len());
             assert_eq!(Frame::decode(&bytes), Some(frame));
         }
         assert_eq!(Frame::decode(b"no"), None);
         assert_eq!(
-            Frame::decode(&Frame { epoch: 0, writer, first, end: None, content_type, items }.encode()),
+            Frame::decode(
+                &Frame { epoch: 0, writer, first, end: None, ask: false, content_type, items }.encode()
+            ),
             None
         );
     }

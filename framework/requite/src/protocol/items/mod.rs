@@ -4,10 +4,15 @@
 //! way at a time and takes the next slot when the last is known to be stored, so a slot is never left empty between two
 //! others. A later writer of the same stream, which is the next attempt of a handler or another process of a caller, first
 //! writes an empty frame behind the last: from then on whatever an earlier one still sends finds its slot taken.
+//!
+//! A stream that is not stored has slots too, one row of them for each writer. Its writer keeps what its reader has not said
+//! that it has, and sends it again when it is missed.
 
 use std::time::Duration;
 
+mod gather;
 pub(crate) mod reader;
+mod unstored;
 pub(crate) mod writer;
 
 /// What a reader may have unread, and what a first writer may send before it has heard from its reader.

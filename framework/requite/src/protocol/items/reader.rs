@@ -29,6 +29,7 @@ pub(crate) enum Taken {
 /// One reader of one direction of one call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader {
+    is_stored: bool,
     /// The slot that comes next.
     slot: u64,
     /// The highest slot that is known to be taken.
@@ -51,8 +52,10 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new() -> Self {
+    /// Of a stream that is stored, or of one that is not.
+    pub(crate) fn new(is_stored: bool) -> Self {
         Self {
+            is_stored,
             slot: 1,
             known: 0,
             epoch: 1,
@@ -93,6 +96,12 @@ impl Reader {
 
     /// A slot came, of which the items take so many bytes.
     pub(crate) fn take(&mut self, slot: u64, there: Slot, bytes: u64) -> Taken {
+        if !self.is_stored
+            && let Slot::Frame(head) = there
+            && !self.turn_to(head.epoch, slot)
+        {
+            return Taken::Nothing;
+        }
         self.known = self.known.max(slot);
         if slot < self.slot {
             return Taken::Nothing;
@@ -130,6 +139,17 @@ impl Reader {
         if anew { Taken::Restarted { epoch: head.epoch } } else { Taken::Items }
     }
 
+    /// Each writer of a stream that is not stored has slots of its own. Whether this one's count: a later one's do once the
+    /// first of them is here.
+    fn turn_to(&mut self, epoch: u32, slot: u64) -> bool {
+        // Without room for it now, it comes again.
+        let begins = epoch > self.epoch && slot == 1 && self.has_room();
+        if begins {
+            (self.slot, self.known) = (1, 0);
+        }
+        begins || epoch == self.epoch
+    }
+
     /// An item was handed on; whether the writer should hear that there is room.
     pub(crate) fn read(&mut self, bytes: u64) -> bool {
         self.unread_items -= 1;
@@ -149,6 +169,8 @@ impl Reader {
             items: self.last + WINDOW_ITEMS.saturating_sub(self.unread_items),
             bytes: self.bytes + WINDOW_BYTES.saturating_sub(self.unread_bytes),
             left: self.left,
+            slot: self.slot,
+            misses: false,
         }
     }
 
@@ -160,6 +182,13 @@ impl Reader {
                 || credit.items >= said.items + WINDOW_ITEMS / 4
                 || credit.bytes >= said.bytes + WINDOW_BYTES / 4
         })
+    }
+
+    /// What to say at once: the writer asks, or the next slot is missed.
+    pub(crate) fn say_now(&mut self, misses: bool, now: Moment) -> Credit {
+        let credit = self.credit();
+        self.said = Some((credit, now));
+        Credit { misses, ..credit }
     }
 
     /// What is to be said to the writer now, or until when nothing is.

@@ -69,17 +69,17 @@ impl Pen {
     fn step(&mut self, log: &mut Log, luck: (bool, bool)) {
         self.fill();
         let action = std::mem::replace(&mut self.action, Action::Wait);
-        let action = if action == Action::Wait { self.writer.next() } else { action };
+        let action = if action == Action::Wait { self.writer.next(Moment(1)) } else { action };
         self.action = match action {
-            Action::Wait => Action::Wait,
-            Action::Find(_) if !luck.0 => self.writer.found_last(Err(())),
-            Action::Find(_) => {
-                self.writer.found_last(Ok(log.last_key_value().map(|(slot, (there, _))| (*slot, *there))))
-            }
-            Action::Look { .. } if !luck.0 => self.writer.seen(Err(())),
+            Action::Wait | Action::WaitUntil(_) | Action::Send(_) => Action::Wait,
+            Action::Find(_) if !luck.0 => self.writer.found_last(Err(()), Moment(1)),
+            Action::Find(_) => self
+                .writer
+                .found_last(Ok(log.last_key_value().map(|(slot, (there, _))| (*slot, *there))), Moment(1)),
+            Action::Look { .. } if !luck.0 => self.writer.seen(Err(()), Moment(1)),
             Action::Look { slot, .. } => {
                 let there = log.get(&slot).map_or(Slot::Empty, |(there, _)| *there);
-                self.writer.seen(Ok(there))
+                self.writer.seen(Ok(there), Moment(1))
             }
             Action::Write(write) => {
                 let head = head(&self.writer, &write);
@@ -150,7 +150,7 @@ proptest! {
         resumes in any::<bool>(),
         steps in proptest::collection::vec((0usize..3, any::<(bool, bool)>(), 0u8..4), 1..200),
     ) {
-        let (mut log, mut reader, mut eye) = (Log::new(), Reader::new(), Eye::default());
+        let (mut log, mut reader, mut eye) = (Log::new(), Reader::new(true), Eye::default());
         let mut pens = vec![Pen::new(1, false, 12)];
         for (who, luck, what) in steps {
             let at = who.min(pens.len() - 1);
@@ -163,7 +163,7 @@ proptest! {
                 2 => {
                     read_all(&mut reader, &log, &mut eye);
                     if let Ok(credit) = reader.say(Moment(u64::MAX)) {
-                        pens.iter_mut().for_each(|pen| pen.writer.credit(credit));
+                        pens.iter_mut().for_each(|pen| pen.writer.credit(credit, Moment(1)));
                     }
                 }
                 _ => pens[at].step(&mut log, luck),
@@ -177,7 +177,7 @@ proptest! {
             pens[last].step(&mut log, (true, true));
             read_all(&mut reader, &log, &mut eye);
             if let Ok(credit) = reader.say(Moment(u64::MAX)) {
-                pens[last].writer.credit(credit);
+                pens[last].writer.credit(credit, Moment(1));
             }
         }
         for pen in &mut pens {
@@ -196,7 +196,7 @@ proptest! {
 }
 
 fn write(writer: &mut Writer) -> Write {
-    match writer.next() {
+    match writer.next(Moment(1)) {
         Action::Write(write) => write,
         other => panic!("{other:?}"),
     }
@@ -209,7 +209,7 @@ fn what_gathers_while_a_frame_is_on_its_way_goes_into_the_next() {
     assert_eq!(write(&mut writer).items.len(), 1);
     for number in 2..=5 {
         assert_eq!(writer.offer(item(1, number)), Ok(None));
-        assert_eq!(writer.next(), Action::Wait);
+        assert_eq!(writer.next(Moment(1)), Action::Wait);
     }
     let Action::Write(second) = writer.answered(Answer::Stored, Moment(1)) else { panic!() };
     assert_eq!((second.slot, second.first, second.items.len(), second.end), (2, 2, 4, None));
@@ -230,7 +230,7 @@ fn a_writer_without_credit_takes_nothing_and_absolute_limits_may_come_twice_or_l
     loop {
         match writer.offer(large.clone()) {
             Ok(None) => sent += 1,
-            Ok(Some(_)) => match writer.next() {
+            Ok(Some(_)) => match writer.next(Moment(1)) {
                 Action::Write(_) => {
                     writer.answered(Answer::Stored, Moment(1));
                 }
@@ -243,25 +243,26 @@ fn a_writer_without_credit_takes_nothing_and_absolute_limits_may_come_twice_or_l
         }
     }
     assert_eq!(sent * FRAME_BYTES as u64, WINDOW_BYTES);
-    let more = Credit { epoch: 1, items: WINDOW_ITEMS, bytes: WINDOW_BYTES + 1, left: false };
+    let more = Credit { epoch: 1, items: WINDOW_ITEMS, bytes: WINDOW_BYTES + 1, ..Credit::default() };
     for credit in [Credit { epoch: 2, ..more }, Credit { bytes: 0, items: 0, ..more }] {
-        writer.credit(credit);
+        writer.credit(credit, Moment(1));
         assert_eq!(writer.offer(large.clone()), Ok(Some(large.clone())));
     }
-    writer.credit(more);
-    writer.credit(more);
+    writer.credit(more, Moment(1));
+    writer.credit(more, Moment(1));
     assert_eq!(writer.offer(large.clone()), Ok(None));
     assert_eq!(writer.offer(large.clone()), Ok(Some(large)));
 }
 
 #[test]
 fn a_reader_says_what_it_has_room_for_and_repeats_it() {
-    let mut reader = Reader::new();
+    let mut reader = Reader::new(true);
     let frame = |epoch, first, count| {
         Slot::Frame(Head { epoch, writer: [u8::try_from(epoch).unwrap(); 16], first, count, end: None })
     };
     let start = Moment(1_000_000_000);
-    let at_first = Credit { epoch: 1, items: WINDOW_ITEMS, bytes: WINDOW_BYTES, left: false };
+    let at_first =
+        Credit { epoch: 1, items: WINDOW_ITEMS, bytes: WINDOW_BYTES, slot: 1, ..Credit::default() };
     assert_eq!(reader.say(start), Ok(at_first));
     assert!(reader.say(start).is_err());
     assert_eq!(reader.say(start + super::REPEATED_EVERY), Ok(at_first));
@@ -270,11 +271,11 @@ fn a_reader_says_what_it_has_room_for_and_repeats_it() {
     assert_eq!(reader.take(2, frame(1, 3, 1), 1), Taken::NotYet);
     assert!(reader.is_behind());
     reader.read(WINDOW_BYTES);
-    let more = Credit { bytes: 2 * WINDOW_BYTES, items: WINDOW_ITEMS + 1, ..at_first };
+    let more = Credit { bytes: 2 * WINDOW_BYTES, items: WINDOW_ITEMS + 1, slot: 2, ..at_first };
     assert_eq!(reader.say(start + super::REPEATED_EVERY), Ok(more));
     // Of the next attempt, bytes count anew, and what is unread does not count any more.
     assert_eq!(reader.take(2, frame(2, 1, 1), 5), Taken::Restarted { epoch: 2 });
-    let anew = Credit { epoch: 2, items: WINDOW_ITEMS, bytes: WINDOW_BYTES, left: false };
+    let anew = Credit { epoch: 2, items: WINDOW_ITEMS, bytes: WINDOW_BYTES, slot: 3, ..Credit::default() };
     assert_eq!(reader.say(start + super::REPEATED_EVERY), Ok(anew));
     assert_eq!(reader.take(3, frame(1, 2, 1), 5), Taken::Nothing);
     assert_eq!(reader.take(4, Slot::Foreign, 5), Taken::Nothing);
@@ -288,11 +289,11 @@ fn a_reader_says_what_it_has_room_for_and_repeats_it() {
 fn who_joins_goes_on_behind_the_last_and_not_behind_an_end() {
     for (end, epoch) in [(None, 1), (None, 7), (Some(End::Finished), 1), (Some(End::Abandoned), 2)] {
         let mut writer = Writer::joining([9; 16]);
-        assert_eq!(writer.next(), Action::Wait);
+        assert_eq!(writer.next(Moment(1)), Action::Wait);
         writer.begin(true);
-        assert_eq!(writer.next(), Action::Find(std::time::Duration::ZERO));
+        assert_eq!(writer.next(Moment(1)), Action::Find(std::time::Duration::ZERO));
         let last = Head { epoch, writer: [1; 16], first: 3, count: 2, end };
-        writer.found_last(Ok(Some((5, Slot::Frame(last)))));
+        writer.found_last(Ok(Some((5, Slot::Frame(last)))), Moment(1));
         if end == Some(End::Finished) {
             assert_eq!(writer.broken(), Some(&Broken::Ended));
             continue;
@@ -303,7 +304,7 @@ fn who_joins_goes_on_behind_the_last_and_not_behind_an_end() {
     }
     let mut alone = Writer::joining([9; 16]);
     assert!(alone.offer(item(1, 1)).unwrap().is_some());
-    alone.found_last(Ok(None));
+    alone.found_last(Ok(None), Moment(1));
     assert_eq!((alone.epoch(), alone.found()), (1, Some(0)));
     assert_eq!(alone.offer(item(1, 1)), Ok(None));
 }
@@ -318,8 +319,81 @@ fn a_log_that_refuses_for_long_breaks_the_stream() {
     while writer.broken().is_none() {
         refusals.push_back(writer.answered(Answer::Refused("full".into()), now));
         now = now + std::time::Duration::from_secs(1);
-        writer.seen(Ok(Slot::Empty));
+        writer.seen(Ok(Slot::Empty), Moment(1));
     }
     assert_eq!(refusals.len(), 16);
     assert_eq!(writer.broken(), Some(&Broken::Refused("full".into())));
+}
+
+#[test]
+fn an_end_that_is_said_while_a_frame_is_on_its_way_follows_in_one_of_its_own() {
+    let mut writer = Writer::new(1, [1; 16]);
+    writer.offer(item(1, 1)).unwrap();
+    let first = write(&mut writer);
+    writer.end(End::Finished);
+    writer.answered(Answer::InDoubt, Moment(1));
+    assert_eq!(writer.seen(Ok(Slot::Empty), Moment(1)), Action::Write(first));
+    let Action::Write(end) = writer.answered(Answer::Stored, Moment(1)) else { panic!() };
+    assert_eq!((end.slot, end.first, end.end), (2, 2, Some(End::Finished)));
+}
+
+/// A wire that loses frames and words of credit, and brings some late.
+#[derive(Default)]
+struct Wire {
+    down: VecDeque<(u32, Write)>,
+    up: VecDeque<Credit>,
+}
+
+proptest! {
+    #[test]
+    fn what_is_not_stored_comes_without_gap_or_repeat_if_it_comes_at_all(
+        epoch in 1u32..3,
+        steps in proptest::collection::vec((0u8..7, 0usize..4), 1..300),
+    ) {
+        let (mut wire, mut now) = (Wire::default(), Moment(1));
+        let mut writer = Writer::unstored(epoch, [1; 16]);
+        let (mut reader, mut seen) = (Reader::new(false), Vec::new());
+        let settled = (0..400).map(|n| (if n % 2 == 0 { 5 } else { 6 }, 0));
+        for (what, at) in steps.into_iter().chain(settled) {
+            now = now + std::time::Duration::from_millis(100);
+            match what {
+                0 if writer.last() < 20 => {
+                    let next = item(epoch, writer.last() + 1);
+                    let _ = writer.offer(next);
+                }
+                // Lost.
+                1 => { wire.down.remove(at); }
+                2 => { wire.up.remove(at); }
+                // Overtaken.
+                3 if at < wire.down.len() => wire.down.swap(0, at),
+                5 => {
+                    while let Action::Send(write) = writer.next(now) {
+                        wire.down.push_back((writer.epoch(), write));
+                    }
+                }
+                6 => {
+                    while let Some((epoch, write)) = wire.down.pop_front() {
+                        let count = write.items.len() as u64;
+                        let head = Head { epoch, writer: [1; 16], first: write.first, count, end: write.end };
+                        let taken = reader.take(write.slot, Slot::Frame(head), count);
+                        if taken == Taken::Items {
+                            write.items.iter().for_each(|_| { reader.read(1); });
+                            seen.extend(write.items);
+                        }
+                        prop_assert_ne!(taken, Taken::Broken);
+                        wire.up.push_back(reader.say_now(reader.is_behind(), now));
+                    }
+                    while let Some(credit) = wire.up.pop_front() {
+                        writer.credit(credit, now);
+                    }
+                }
+                _ => {}
+            }
+            let wanted: Vec<_> = (1..=seen.len() as u64).map(|n| item(epoch, n)).collect();
+            prop_assert_eq!(&seen, &wanted);
+        }
+        prop_assert!(writer.is_flushed());
+        prop_assert_eq!(seen.len() as u64, writer.last());
+        prop_assert_eq!(writer.stored_by_now(), writer.last());
+    }
 }

@@ -1,15 +1,17 @@
-//! The writer of a stream: gathers items into frames, within its reader's credit, and puts each frame into the log once.
+//! The writer of a stream: gathers items into frames, within its reader's credit, and puts each frame into the log once, or
+//! sends it until the reader has it where nothing is stored.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{FRAME_BYTES, FRAME_ITEMS, WINDOW_BYTES, WINDOW_ITEMS};
+pub(crate) use super::gather::Write;
+use super::{gather::Gather, unstored::Unstored};
 use crate::{
     protocol::time::Moment,
     wire::{
         credit::Credit,
-        frame::{End, ITEM_OVERHEAD, WriterId},
+        frame::{End, WriterId},
     },
 };
 
@@ -80,20 +82,13 @@ pub(crate) enum Action {
     /// Find the last slot that is taken.
     Find(Duration),
     /// Look what lies in the slot.
-    Look {
-        slot: u64,
-        after: Duration,
-    },
+    Look { slot: u64, after: Duration },
+    /// Store a frame in a slot that has to be empty.
     Write(Write),
-}
-
-/// A frame for a slot that has to be empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Write {
-    pub(crate) slot: u64,
-    pub(crate) first: u64,
-    pub(crate) end: Option<End>,
-    pub(crate) items: Vec<Bytes>,
+    /// Send a frame, and go on.
+    Send(Write),
+    /// Nothing, until then or until something changes.
+    WaitUntil(Moment),
 }
 
 /// Where a writer stands with the log.
@@ -122,18 +117,11 @@ pub(crate) struct Writer {
     slot: u64,
     /// The last item that earlier writers have stored.
     found: u64,
-    /// Of the first item in the queue.
-    first: u64,
-    queue: VecDeque<Bytes>,
-    queued: usize,
-    /// The number of items at the front of the queue that are on their way; nothing if no frame is.
-    sent: Option<usize>,
-    /// Whether the frame on its way, or the last one, says that this is the end.
-    ending: Option<End>,
-    end_sent: bool,
-    /// Bytes of all items that were taken.
-    taken: u64,
-    credit: Credit,
+    gather: Gather,
+    /// The frame on its way: written again, it says the same.
+    sent: Option<Write>,
+    /// Of a stream that is not stored.
+    unstored: Option<Unstored>,
     again: Duration,
     /// Whether the frame on its way has been in doubt before.
     doubted: bool,
@@ -145,10 +133,6 @@ impl Writer {
     /// A writer that finds nothing before it if it is the first: it may send at once. A later one looks for the end of the
     /// log, and waits for credit.
     pub(crate) fn new(epoch: u32, writer: WriterId) -> Self {
-        let credit = match epoch {
-            1 => Credit { epoch, items: WINDOW_ITEMS, bytes: WINDOW_BYTES, left: false },
-            _ => Credit { epoch, ..Credit::default() },
-        };
         Self {
             epoch,
             joins: false,
@@ -157,14 +141,9 @@ impl Writer {
             resumes: false,
             slot: 1,
             found: 0,
-            first: 1,
-            queue: VecDeque::new(),
-            queued: 0,
+            gather: Gather::new(epoch),
             sent: None,
-            ending: None,
-            end_sent: false,
-            taken: 0,
-            credit,
+            unstored: None,
             again: AGAIN.0,
             doubted: false,
             refused_since: None,
@@ -176,6 +155,11 @@ impl Writer {
     /// that has stored.
     pub(crate) fn joining(writer: WriterId) -> Self {
         Self { joins: true, ..Self::new(1, writer) }
+    }
+
+    /// The writer of a stream that is not stored: it begins with item 1, whoever came before it.
+    pub(crate) fn unstored(epoch: u32, writer: WriterId) -> Self {
+        Self { unstored: Some(Unstored::new(epoch == 1)), ..Self::new(epoch, writer) }
     }
 
     pub(crate) fn epoch(&self) -> u32 {
@@ -190,14 +174,18 @@ impl Writer {
         self.broken.as_ref()
     }
 
-    /// The last item of this writer, those in the queue too.
+    /// The last item of this writer, those that are not written yet too.
+    #[cfg(test)]
     pub(crate) fn last(&self) -> u64 {
-        self.first - 1 + self.queue.len() as u64
+        self.gather.last()
     }
 
-    /// The last item that is stored, of this writer or of those that it goes on behind.
+    /// The last item that is stored, of this writer or of those that it goes on behind; or that the reader has.
     pub(crate) fn stored_by_now(&self) -> u64 {
-        self.first - 1
+        match &self.unstored {
+            Some(unstored) => unstored.read_by_now(&self.gather),
+            None => self.gather.first - 1,
+        }
     }
 
     /// Begins to write, behind what is stored or anew. What was begun already goes on.
@@ -205,7 +193,7 @@ impl Writer {
         if self.state == State::Idle {
             self.resumes = resumes || self.joins;
             let is_first = self.epoch == 1 && !self.joins;
-            self.state = if is_first { State::Open } else { State::Finding };
+            self.state = if is_first || self.unstored.is_some() { State::Open } else { State::Finding };
         }
     }
 
@@ -219,43 +207,44 @@ impl Writer {
         (self.state == State::Open).then_some(self.found)
     }
 
-    /// Takes an item in, if there is credit for it; whether there was.
+    /// Takes an item in, or gives it back if there is no credit for it.
     pub(crate) fn offer(&mut self, item: Bytes) -> Result<Option<Bytes>, Broken> {
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
         }
-        if self.ending.is_some() {
+        if self.gather.ending().is_some() {
             return Err(Broken::Ended);
         }
         self.begin(false);
-        let has_credit = self.state == State::Open
-            && self.last() < self.credit.items
-            && self.taken < self.credit.bytes
-            && self.queued < FRAME_BYTES * 2;
-        if !has_credit {
+        if self.state != State::Open || !self.gather.has_room() {
             return Ok(Some(item));
         }
-        self.taken += item.len() as u64;
-        self.queued += item.len() + ITEM_OVERHEAD;
-        self.queue.push_back(item);
+        self.gather.put(item);
         Ok(None)
     }
 
     /// Nothing comes behind what was taken.
     pub(crate) fn end(&mut self, end: End) {
         self.begin(false);
-        self.ending.get_or_insert(end);
+        self.gather.end(end);
     }
 
-    /// Whether everything that was taken is stored, the end too.
+    /// Whether everything that was taken is stored, or read where it is not stored, the end too.
     pub(crate) fn is_flushed(&self) -> bool {
-        let begun = matches!(self.state, State::Idle | State::Open);
-        begun && self.queue.is_empty() && self.sent.is_none() && self.ending.is_some() == self.end_sent
+        let is_written = self.sent.is_none() && self.unstored.as_ref().is_none_or(Unstored::is_empty);
+        matches!(self.state, State::Idle | State::Open) && is_written && self.gather.is_empty()
+    }
+
+    /// Whoever waits until everything is written is not to wait for the reader to say so by itself.
+    pub(crate) fn ask(&mut self) {
+        if let Some(unstored) = &mut self.unstored {
+            unstored.ask();
+        }
     }
 
     /// Whether an end was asked for.
     pub(crate) fn has_ended(&self) -> bool {
-        self.ending.is_some()
+        self.gather.ending().is_some()
     }
 
     pub(crate) fn stop(&mut self, why: Broken) {
@@ -263,49 +252,48 @@ impl Writer {
     }
 
     /// What the reader says.
-    pub(crate) fn credit(&mut self, credit: Credit) {
+    pub(crate) fn credit(&mut self, credit: Credit, now: Moment) {
         if credit.left {
             self.stop(Broken::Left);
         }
-        if credit.epoch == self.epoch {
-            self.credit.items = self.credit.items.max(credit.items);
-            self.credit.bytes = self.credit.bytes.max(credit.bytes);
+        if credit.epoch != self.epoch {
+            return;
+        }
+        self.gather.credit(credit);
+        if let Some(unstored) = &mut self.unstored {
+            unstored.acknowledge(credit.slot, credit.misses, now);
         }
     }
 
-    /// What there is to do; while a frame is on its way, nothing.
-    pub(crate) fn next(&mut self) -> Action {
+    /// What there is to do; while a frame is on its way to be stored, nothing.
+    pub(crate) fn next(&mut self, now: Moment) -> Action {
         if self.broken.is_some() || self.sent.is_some() {
             return Action::Wait;
         }
-        match self.state {
-            State::Idle => Action::Wait,
-            State::Finding => Action::Find(Duration::ZERO),
-            State::Beginning => self.write(0),
-            State::Open => {
-                let (mut count, mut bytes) = (0, 0);
-                for item in self.queue.iter().take(FRAME_ITEMS) {
-                    bytes += item.len() + ITEM_OVERHEAD;
-                    if count > 0 && bytes > FRAME_BYTES {
-                        break;
-                    }
-                    count += 1;
-                }
-                let ends = self.ending.is_some() && !self.end_sent && count == self.queue.len();
-                if count == 0 && !ends { Action::Wait } else { self.write(count) }
-            }
+        match (self.state, &mut self.unstored) {
+            (State::Idle, _) => Action::Wait,
+            (State::Finding, _) => Action::Find(Duration::ZERO),
+            (State::Beginning, _) => self.write(0),
+            (State::Open, None) => self.gather.next_frame().map_or(Action::Wait, |count| self.write(count)),
+            (State::Open, Some(unstored)) => match unstored.next(&mut self.gather, now) {
+                Ok(write) => Action::Send(write),
+                Err(Moment::FAR) => Action::Wait,
+                Err(until) => Action::WaitUntil(until),
+            },
         }
     }
 
     fn write(&mut self, count: usize) -> Action {
-        self.sent = Some(count);
-        let end = self.ending.filter(|_| self.state == State::Open && count == self.queue.len());
-        let items = self.queue.iter().take(count).cloned().collect();
-        Action::Write(Write { slot: self.slot, first: self.first, end, items })
+        let write = match self.state {
+            State::Open => self.gather.frame(self.slot, count),
+            _ => self.gather.empty_frame(self.slot),
+        };
+        self.sent = Some(write.clone());
+        Action::Write(write)
     }
 
     /// The last slot that is taken, and what lies there; `Err` if that could not be found out.
-    pub(crate) fn found_last(&mut self, found: Result<Option<(u64, Slot)>, ()>) -> Action {
+    pub(crate) fn found_last(&mut self, found: Result<Option<(u64, Slot)>, ()>, now: Moment) -> Action {
         let Ok(last) = found else {
             return Action::Find(self.wait());
         };
@@ -316,7 +304,7 @@ impl Writer {
             self.slot = slot;
             self.pass(there);
         }
-        self.next()
+        self.next(now)
     }
 
     /// Somebody else has the slot: on to the next one, unless whoever has it came later.
@@ -328,7 +316,7 @@ impl Writer {
         let has_begun = self.state == State::Open;
         if self.joins && !has_begun {
             self.epoch = self.epoch.max(head.epoch.saturating_add(1));
-            self.credit = Credit { epoch: self.epoch, ..Credit::default() };
+            self.gather.drop_credit();
             if head.end == Some(End::Finished) {
                 self.stop(Broken::Ended);
             }
@@ -338,14 +326,14 @@ impl Writer {
         }
         if self.resumes && !has_begun {
             self.found = head.last();
-            self.first = self.found.saturating_add(1);
+            self.gather.first = self.found.saturating_add(1);
         }
     }
 
     /// The answer to the write.
     pub(crate) fn answered(&mut self, answer: Answer, now: Moment) -> Action {
         match answer {
-            Answer::Stored => self.stored(),
+            Answer::Stored => self.stored(now),
             Answer::InDoubt => {
                 // Where the first look finds nothing, it may have been at a replica that lags.
                 let after = if self.doubted { self.wait() } else { Duration::ZERO };
@@ -368,13 +356,13 @@ impl Writer {
     }
 
     /// What lies in the slot of a write that is in doubt; `Err` if nobody knows.
-    pub(crate) fn seen(&mut self, slot: Result<Slot, ()>) -> Action {
+    pub(crate) fn seen(&mut self, slot: Result<Slot, ()>, now: Moment) -> Action {
         if self.broken.is_some() {
             return Action::Wait;
         }
         match slot {
             Err(()) => Action::Look { slot: self.slot, after: self.wait() },
-            Ok(Slot::Frame(head)) if head.writer == self.writer => self.stored(),
+            Ok(Slot::Frame(head)) if head.writer == self.writer => self.stored(now),
             Ok(Slot::Empty) => self.write_again(),
             Ok(there) => {
                 self.pass(there);
@@ -387,8 +375,11 @@ impl Writer {
     }
 
     fn write_again(&mut self) -> Action {
-        let count = self.sent.take().unwrap_or(0);
-        self.write(count)
+        let Some(write) = &mut self.sent else {
+            return Action::Wait;
+        };
+        (write.slot, write.first) = (self.slot, self.gather.first);
+        Action::Write(write.clone())
     }
 
     fn wait(&mut self) -> Duration {
@@ -397,19 +388,15 @@ impl Writer {
         wait
     }
 
-    fn stored(&mut self) -> Action {
+    fn stored(&mut self, now: Moment) -> Action {
         self.again = AGAIN.0;
         self.doubted = false;
         self.refused_since = None;
         self.slot += 1;
-        let count = self.sent.take().unwrap_or(0);
-        if self.state == State::Beginning {
-            self.state = State::Open;
-        } else {
-            self.end_sent = self.ending.is_some() && count == self.queue.len();
-            self.queued -= self.queue.drain(..count).map(|item| item.len() + ITEM_OVERHEAD).sum::<usize>();
-            self.first += count as u64;
+        if let Some(write) = self.sent.take() {
+            self.gather.hand_on(&write);
         }
-        self.next()
+        self.state = State::Open;
+        self.next(now)
     }
 }

@@ -1,0 +1,50 @@
+//! Items of no bytes, of as many as fit, and of one more.
+
+use requite::SinkError;
+
+use super::fixture::Hall;
+use crate::caller::fixture::{SOON, within};
+
+/// The most that one item may take on a server with `max_payload` as it is by default.
+async fn largest(hall: &Hall) -> usize {
+    let (mut texts, call) = within(SOON, hall.client.sizes().open()).await.unwrap();
+    let refused = within(SOON, texts.send("x".repeat(2 << 20))).await;
+    let Err(SinkError::TooLarge { most, .. }) = refused else { panic!("{refused:?}") };
+    // The stream can be used on.
+    within(SOON, texts.send("small".into())).await.unwrap();
+    within(SOON, texts.finish()).await.unwrap();
+    assert_eq!(within(SOON, call).await.unwrap(), [5]);
+    most
+}
+
+/// What MessagePack puts before a text of this size.
+const TEXT_HEADER: usize = 5;
+
+#[tokio::test]
+async fn items_of_every_size_that_fits_are_sent_and_the_stream_goes_on_behind_one_that_does_not() {
+    let hall = Hall::open().await;
+    let most = largest(&hall).await - TEXT_HEADER;
+    assert!(most > 1_000_000, "{most}");
+    let sizes = [0, most, 0, 70_000, 0, most];
+    // Up.
+    let (mut texts, call) = within(SOON, hall.client.sizes().open()).await.unwrap();
+    for size in sizes {
+        within(SOON, texts.send("x".repeat(size))).await.unwrap();
+        let refused = within(SOON, texts.send("x".repeat(most + 1))).await;
+        assert!(matches!(refused, Err(SinkError::TooLarge { .. })), "{refused:?}");
+    }
+    within(SOON, texts.finish()).await.unwrap();
+    assert_eq!(within(SOON, call).await.unwrap(), sizes);
+    // Down.
+    let wanted = sizes.map(|size| [size, most + 1]).concat();
+    let (mut texts, call) = within(SOON, hall.client.texts(wanted).open()).await.unwrap();
+    for size in sizes {
+        assert_eq!(within(SOON, texts.next()).await.unwrap().unwrap().len(), size);
+    }
+    assert_eq!(within(SOON, texts.next()).await, None);
+    let refused = within(SOON, call).await.unwrap();
+    for pair in refused.chunks(2) {
+        assert_eq!(pair[0], None);
+        assert!(pair[1].as_ref().is_some_and(|it| it.0.contains("at most")), "{pair:?}");
+    }
+}
