@@ -50,6 +50,12 @@ impl Context {
         Self { held, keeper }
     }
 
+    /// The options of the handler.
+    #[cfg(test)]
+    pub(crate) fn method(&self) -> crate::service::Method {
+        self.held.method.options
+    }
+
     /// Tells the statistics that the handler has what it takes, and runs.
     pub(crate) fn count_run(&self) {
         self.held.count_run();
@@ -301,7 +307,6 @@ pub async fn stream<D: ItemType, E>(cx: &Context, items: impl Stream<Item = Resu
     while let Some(item) = items.next().await {
         match sink.send(item?).await {
             Ok(()) => {}
-            Err(SinkError::Left) => break,
             // The handler is about to be dropped.
             Err(SinkError::Stopped | SinkError::Replaced) => std::future::pending().await,
             Err(error) => {

@@ -220,7 +220,7 @@ pub(crate) enum Produced {
         retry: Retry,
     },
     Undecodable(String),
-    /// Nobody has read the items that it sent for so long that it gave up.
+    /// Nobody reads the items that it sends.
     Unread(String),
     /// The value or error could not be encoded: a defect of the handler's types.
     Unencodable(String),

@@ -92,15 +92,42 @@ async fn a_returned_stream_that_nobody_reads_ends_within_the_idle_limit() {
     let (items, call) = within(SOON, far.unread().key("unread").open()).await.unwrap();
     network.cut().await;
     let (_items, again) = within(SOON, hall.client.attach_unread("unread").open()).await.unwrap();
-    // Who attaches says that it is there, and does not read either.
+    // Who attaches says that it is there, and leaves.
     drop(_items);
-    match within(SOON * 2, again).await {
-        Err(CallError::Aborted(aborted)) => assert_eq!(aborted.reason, Reason::Unread),
-        // The second one, who has left, was heard first.
-        Ok(()) => {}
-        Err(error) => panic!("{error}"),
-    }
+    assert_eq!(unread(within(SOON * 3, again).await), Reason::Unread);
     drop((items, call));
+}
+
+fn unread<E: std::fmt::Debug>(answer: Result<(), CallError<E>>) -> Reason {
+    match answer {
+        Err(CallError::Aborted(aborted)) => aborted.reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_returned_stream_that_its_only_reader_leaves_is_no_whole_one() {
+    let hall = Hall::open().await;
+    let (mut items, call) = within(SOON, hall.client.count_to(100_000).key("left").open()).await.unwrap();
+    assert_eq!(within(SOON, items.next()).await, Some(Ok(1)));
+    drop(items);
+    assert_eq!(unread(within(SOON, call).await), Reason::Unread);
+    // Whoever comes later is not told that what there is was all.
+    let (mut items, again) = within(SOON, hall.client.attach_count_to("left").open()).await.unwrap();
+    assert_eq!(within(SOON, all(&mut items)).await, Err(ItemsError::Failed));
+    assert_eq!(unread(within(SOON, again).await), Reason::Unread);
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_takes_nothing_from_another_one() {
+    let hall = Hall::open().await;
+    let (mut items, call) = within(SOON, hall.client.count_to(100_000).key("two").open()).await.unwrap();
+    assert_eq!(within(SOON, items.next()).await, Some(Ok(1)));
+    let (mut second, _same) = within(SOON, hall.client.attach_count_to("two").open()).await.unwrap();
+    assert_eq!(within(SOON, second.next()).await, Some(Ok(1)));
+    drop(second);
+    assert_eq!(within(SOON, all(&mut items)).await.unwrap().len(), 99_999);
+    within(SOON, call).await.unwrap();
 }
 
 #[tokio::test]

@@ -59,8 +59,17 @@ pub(super) struct Outcome {
     pub(super) body: Option<Bytes>,
 }
 
+/// How a call came to its end, for its caller.
+pub(super) enum End<'a> {
+    Outcome(&'a Outcome),
+    /// It is not known whether it runs.
+    Unknown,
+    /// Nobody waits for it any more.
+    Dropped,
+}
+
 type Operation = Pin<Box<dyn Future<Output = Done> + Send>>;
-pub(super) type OnEnd = Box<dyn FnOnce(Option<&Outcome>) + Send>;
+pub(super) type OnEnd = Box<dyn FnOnce(End<'_>) + Send>;
 pub(super) type Observer = Box<dyn FnMut(&CallEvent) + Send>;
 
 /// A call under way. Dropping it stops to wait; the request stays where it is.
@@ -88,7 +97,7 @@ pub(super) struct Drive {
     until_accepted: bool,
     watch: Watch,
     outcome: Option<Outcome>,
-    /// Told how the call ended, or that nobody waits for it any more.
+    /// Told how the call ended.
     pub(super) on_end: Option<OnEnd>,
     /// What the server said to the last refusal.
     text: String,
@@ -101,7 +110,7 @@ impl Drop for Drive {
             listener.abort();
         }
         if let Some(on_end) = self.on_end.take() {
-            on_end(None);
+            on_end(End::Dropped);
         }
         if self.cancel_on_drop && self.begun && !self.finished {
             let cancel = self.cancel();
@@ -310,7 +319,10 @@ impl Drive {
             Action::Finish(verdict) => {
                 self.finished = true;
                 if let Some(on_end) = self.on_end.take() {
-                    on_end(self.outcome.as_ref().filter(|_| verdict == Verdict::Outcome));
+                    on_end(match &self.outcome {
+                        Some(outcome) if verdict == Verdict::Outcome => End::Outcome(outcome),
+                        _ => End::Unknown,
+                    });
                 }
                 return Some(Rest::Finished(verdict));
             }

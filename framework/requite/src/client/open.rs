@@ -5,10 +5,11 @@ use std::{any::Any, sync::Arc};
 use super::{
     Accepted, Attach, Call,
     call::{make_ready, refusal},
-    drive::{Drive, Observer, Rest},
+    drive::{Drive, End, Observer, OnEnd, Rest},
     events::CallEvent,
 };
 use crate::{
+    codec::ContentType,
     error::{CallError, Unavailable},
     items::{
         Bidirectional, ClientStream, Items, ServerStream, Sink,
@@ -134,7 +135,7 @@ impl<T: ReplyType, E: HandlerError, U: ItemType, D: ItemType> Attach<T, E, Bidir
 struct Opened<T, E> {
     flows: Flows,
     alive: Arc<dyn Any + Send + Sync>,
-    content_type: crate::codec::ContentType,
+    content_type: ContentType,
     call: Accepted<T, E>,
 }
 
@@ -218,20 +219,23 @@ impl Flows {
         }
     }
 
-    fn on_end(&self) -> super::drive::OnEnd {
+    fn on_end(&self) -> OnEnd {
         let Self { up, down } = self.clone();
-        Box::new(move |outcome| {
-            let ending = outcome.map_or(Ending::Unknown, |outcome| match outcome.status {
-                Some(Status::Ok) => Ending::Value(outcome.items),
-                _ => Ending::Error(outcome.items),
-            });
+        Box::new(move |end| {
             if let Some(down) = down {
-                down.end(ending);
+                down.end(match &end {
+                    End::Outcome(outcome) if outcome.status == Some(Status::Ok) => {
+                        Ending::Value(outcome.items)
+                    }
+                    End::Outcome(outcome) => Ending::Error(outcome.items),
+                    End::Unknown | End::Dropped => Ending::Unknown,
+                });
             }
-            match up {
-                Some(up) if outcome.is_some() => up.stop(Broken::Ended),
-                Some(up) => up.leave(),
-                None => {}
+            if let Some(up) = up {
+                match end {
+                    End::Outcome(_) | End::Unknown => up.stop(Broken::Ended),
+                    End::Dropped => up.leave(),
+                }
             }
         })
     }

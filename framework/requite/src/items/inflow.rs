@@ -17,6 +17,7 @@ use crate::{
     broker::{AnySubscription, Broker, Event, Message, Subscription},
     codec::ContentType,
     error::ItemsError,
+    name::random_bits,
     protocol::{
         items::reader::{Reader, Taken},
         time::Moment,
@@ -32,6 +33,13 @@ const MISSING_FOR: Duration = Duration::from_secs(5);
 
 /// Frames that may wait for one before them; it is fetched meanwhile.
 const EARLY: usize = 16;
+
+/// Few readers of a stream, and 64 random bits each.
+fn reader_id() -> u64 {
+    let mut id = [0; 8];
+    id.copy_from_slice(&random_bits()[..8]);
+    u64::from_be_bytes(id)
+}
 
 /// How a call ended, as far as its stream is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +170,7 @@ impl Unread {
 impl Inflow {
     pub(crate) fn new(lane: Lane, idle: Duration) -> Self {
         let unread = Unread {
-            reader: Reader::new(lane.is_stored),
+            reader: Reader::new(reader_id(), lane.is_stored),
             next: VecDeque::new(),
             early: BTreeMap::new(),
             handed: 0,
@@ -250,7 +258,15 @@ impl Inflow {
     /// Where `is_fresh`, nothing can be stored yet.
     pub(crate) async fn run(self: Arc<Self>, ears: Ears, is_fresh: bool) {
         let look_at = if is_fresh { self.lane.broker.now() + LOOKS.0 } else { Moment(0) };
-        let mut task = Task { flow: self, ears, fetch: None, look_at, looks: LOOKS.0, missing_since: None };
+        let mut task = Task {
+            flow: self,
+            ears,
+            fetch: None,
+            look_at,
+            looks: LOOKS.0,
+            missing_since: None,
+            is_needed: false,
+        };
         task.run().await;
     }
 }
@@ -271,7 +287,9 @@ struct Task {
     /// When to look for the next frame, whether it was heard of or not.
     look_at: Moment,
     looks: Duration,
-    /// Since when a slot is missing that must be there.
+    /// Whether the next frame must be there, and was looked for at once.
+    is_needed: bool,
+    /// Since when it is missing then.
     missing_since: Option<Moment>,
 }
 
@@ -344,9 +362,11 @@ impl Task {
             return (None, Some(say_at.min(silent_at.max(now))));
         }
         let must_be_there = unread.reader.is_behind() || unread.ending.is_some();
-        let look_at = if must_be_there && self.missing_since.is_none() { now } else { self.look_at };
-        if now < look_at {
-            return (None, Some(say_at.min(silent_at.max(now)).min(look_at)));
+        if must_be_there && !self.is_needed {
+            (self.is_needed, self.look_at, self.looks) = (true, Moment(0), LOOKS.0);
+        }
+        if now < self.look_at {
+            return (None, Some(say_at.min(silent_at.max(now)).min(self.look_at)));
         }
         let (slot, lane) = (unread.reader.slot(), self.flow.lane.clone());
         if !lane.is_stored {
@@ -381,6 +401,7 @@ impl Task {
         unread.heard = now;
         if unread.take(slot, frame) {
             (self.look_at, self.looks, self.missing_since) = (now + LOOKS.0, LOOKS.0, None);
+            self.is_needed = false;
         }
     }
 
@@ -398,6 +419,7 @@ impl Task {
                 unread.take(slot, frame);
                 // There may be more behind it.
                 (self.look_at, self.looks, self.missing_since) = (Moment(0), LOOKS.0, None);
+                self.is_needed = false;
             }
             Ok(None) => {
                 let is_due = unread.reader.is_behind() || unread.ending.is_some();

@@ -90,16 +90,8 @@ impl Outflow {
                 }
             };
             self.taken.notify_one();
-            let (now, silent_at) = (self.lane.broker.now(), self.silent_at(began));
-            if now >= silent_at {
-                return Err(SinkError::Silent { idle: self.idle });
-            }
-            let _ = tokio::time::timeout(silent_at.since(now), moved).await;
+            self.moved_in_time(began, moved).await?;
         }
-    }
-
-    fn silent_at(&self, began: Moment) -> Moment {
-        began.max(Moment(self.heard.load(Ordering::Acquire))) + self.idle
     }
 
     /// How many items earlier writers have stored, behind which this one goes on.
@@ -162,6 +154,7 @@ impl Outflow {
     }
 
     async fn when<T>(&self, ready: impl Fn(&Writer) -> Option<T>) -> Result<T, SinkError> {
+        let began = self.lane.broker.now();
         loop {
             let mut moved = std::pin::pin!(self.moved.notified());
             moved.as_mut().enable();
@@ -174,8 +167,24 @@ impl Outflow {
                     return Err(self.error(broken.clone()));
                 }
             }
-            moved.await;
+            if self.lane.is_stored {
+                moved.await;
+            } else {
+                // It is the reader who is waited for, and not the server.
+                self.moved_in_time(began, moved).await?;
+            }
         }
+    }
+
+    /// Waits for a change, unless nothing was heard of the reader for too long.
+    async fn moved_in_time(&self, began: Moment, moved: impl Future<Output = ()>) -> Result<(), SinkError> {
+        let heard = Moment(self.heard.load(Ordering::Acquire));
+        let (now, silent_at) = (self.lane.broker.now(), began.max(heard) + self.idle);
+        if now >= silent_at {
+            return Err(SinkError::Silent { idle: self.idle });
+        }
+        let _ = tokio::time::timeout(silent_at.since(now), moved).await;
+        Ok(())
     }
 
     fn error(&self, broken: Broken) -> SinkError {

@@ -89,8 +89,8 @@ impl<T: ItemType> Sink<T> {
         self.flow.stored().await
     }
 
-    /// Says that there is nothing more, and resolves when that is stored behind every item, or when the call has ended:
-    /// await that for whether the handler has read all of it.
+    /// Says that there is nothing more, and resolves when that is stored behind every item, or when the handler reads no
+    /// more or the call has ended: await that for whether the handler has read all of it.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl<T: ItemType> Sink<T> {
             self.flow.end(End::Finished);
         }
         match self.flow.flush().await {
-            Err(SinkError::Ended) => Ok(()),
+            Err(SinkError::Ended | SinkError::Left) => Ok(()),
             flushed => flushed,
         }
     }

@@ -62,7 +62,7 @@ impl Streams {
         };
         let text = error.to_string();
         match error {
-            SinkError::Silent { .. } => Produced::Unread(text),
+            SinkError::Silent { .. } | SinkError::Left => Produced::Unread(text),
             SinkError::TooLarge { .. } | SinkError::Unencodable { .. } => Produced::Unencodable(text),
             _ => Produced::Error { body: bytes::Bytes::new(), text, retry: Retry::Default },
         }

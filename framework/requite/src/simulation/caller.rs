@@ -4,17 +4,16 @@ use std::time::Duration;
 
 use super::{
     history::{Answer, Call as Seen, History},
-    plan::{Call, Manner},
+    plan::{Call, Item, Manner},
+    streams,
     worker::{Done, Failure},
 };
 use crate::{
-    Accepted, Attach, Client, RequestId,
+    Accepted, Attach, Bidirectional, Client, RequestId,
     broker::{AnyBroker, simulated::Simulation},
     client::{CallEvent, Config, call},
     error::{CallError, Rejected},
 };
-
-type Made = crate::Call<Done, Failure>;
 
 /// The calling processes.
 pub(super) struct Callers {
@@ -55,7 +54,10 @@ impl Callers {
     }
 
     async fn wait(&self, call: &Call, require_worker: bool) {
-        let (number, made) = self.make(call);
+        if call.job.items > 0 {
+            return self.open(call).await;
+        }
+        let (number, made) = self.make::<()>(call);
         let made = if require_worker { made.require_worker() } else { made };
         let Some(after) = call.cancel else {
             return self.note(number, made.await);
@@ -70,6 +72,20 @@ impl Callers {
         tokio::join!(answer, self.cancel(call, &id, after));
     }
 
+    /// Sends and reads, and waits for the answer.
+    async fn open(&self, call: &Call) {
+        let (number, made) = self.make::<Bidirectional<Item, Item>>(call);
+        match made.open().await {
+            Ok((sink, items, accepted)) => {
+                let reading =
+                    streams::read(items, |read| self.history.write().calls[number].read = Some(read));
+                let answer = async { self.note(number, accepted.await) };
+                tokio::join!(answer, streams::send(sink, &call.job), reading);
+            }
+            Err(error) => self.note(number, Err(error)),
+        }
+    }
+
     async fn cancel(&self, call: &Call, id: &RequestId, after: Duration) {
         tokio::time::sleep(after).await;
         let cancel = |answer| self.history.write().cancels.push((self.id_of(call, id), answer));
@@ -82,7 +98,7 @@ impl Callers {
 
     /// Whether the answer came in time.
     async fn lose_patience(&self, call: &Call, patience: Duration) -> bool {
-        let (number, made) = self.make(call);
+        let (number, made) = self.make::<()>(call);
         match tokio::time::timeout(patience, made).await {
             Ok(answer) => self.note(number, answer),
             Err(_) => self.history.write().calls[number].dropped = true,
@@ -91,7 +107,7 @@ impl Callers {
     }
 
     async fn attach_later(&self, call: &Call, after: Duration, by: usize) {
-        let (number, made) = self.make(call);
+        let (number, made) = self.make::<()>(call);
         let accepted: Accepted<Done, Failure> = match made.start().await {
             Ok(accepted) => accepted,
             Err(error) => return self.note(number, Err(error)),
@@ -121,18 +137,19 @@ impl Callers {
             deadline: call.deadline,
             accepted: false,
             progress: Vec::new(),
+            read: None,
             ended: None,
             dropped: false,
         }
     }
 
-    fn make(&self, call: &Call) -> (usize, Made) {
+    fn make<S>(&self, call: &Call) -> (usize, crate::Call<Done, Failure, S>) {
         let service = call.method.service.parse().expect("a name");
         let method = call.method.name.parse().expect("a name");
         let id = call.key.as_deref().map(|key| RequestId::keyed(None, &service, &method, key));
         let number = self.history.call(self.seen(call, id.as_ref()));
         let history = self.history.clone();
-        let mut made: Made = call::call(&self.clients[call.by], call.method, &call.job);
+        let mut made = call::call(&self.clients[call.by], call.method, &call.job);
         made = made.deadline(call.deadline).on_event(move |event| {
             if matches!(event, CallEvent::Accepted { .. }) {
                 history.write().calls[number].accepted = true;

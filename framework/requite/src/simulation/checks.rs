@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod cancels;
+mod streams;
 
 /// How long after its deadline a call may end (P7).
 const AFTER_DEADLINE: Duration = Duration::from_secs(1);
@@ -59,7 +60,7 @@ pub(super) fn check(plan: &Plan, played: &Played) -> Vec<Broken> {
     }
     let evidence = Evidence::read(played);
     let mut case = Case { plan, played, seen: &played.seen, evidence, runs, broken: Vec::new() };
-    let promises: [Promise<'_>; 18] = [
+    let promises: [Promise<'_>; 20] = [
         ("calls end in time", Case::calls_end_in_time),
         ("accepted ends in an outcome", Case::accepted_requests_end_in_an_outcome),
         ("no id is queued twice", Case::an_id_is_queued_once),
@@ -75,6 +76,8 @@ pub(super) fn check(plan: &Plan, played: &Played) -> Vec<Broken> {
         ("attempts and fences grow", Case::attempts_and_fences_grow),
         ("checkpoints stand and are found", Case::checkpoints_stand_and_are_found),
         ("progress goes forward", Case::progress_goes_forward),
+        ("streams come whole and in order", Case::streams_come_whole_and_in_order),
+        ("handlers take what was sent", Case::handlers_take_what_was_sent),
         ("a drain hands over at checkpoints", Case::a_drain_hands_over_at_checkpoints),
         ("dead letters come before outcomes", Case::dead_letters_come_before_their_outcomes),
         ("nothing is settled late", Case::nothing_is_settled_while_the_connection_is_down),
@@ -113,7 +116,14 @@ impl Case<'_> {
 
     fn calls_end_in_time(&mut self) {
         if self.played.calls_open > 0 {
-            self.broken.push(format!("{} callers never came to their end", self.played.calls_open));
+            let open: Vec<_> = self
+                .seen
+                .calls
+                .iter()
+                .filter(|call| !call.dropped)
+                .filter(|it| it.ended.is_none() || it.read.as_ref().is_some_and(|read| !read.is_over))
+                .collect();
+            self.broken.push(format!("{} callers never came to their end: {open:?}", self.played.calls_open));
         }
         for call in self.seen.calls.iter().filter(|call| !call.dropped) {
             let last = call.began + call.deadline + AFTER_DEADLINE;

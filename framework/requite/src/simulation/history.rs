@@ -9,8 +9,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::plan::{End, Links};
-use crate::{CancelAnswer, wire::record::Reason};
+use super::plan::{End, Item, Links};
+use crate::{CancelAnswer, ItemsError, wire::record::Reason};
 
 /// A checkpoint: how far the handlers of a request have come, each from where the last one had been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -33,6 +33,11 @@ pub(super) struct Run {
     /// The checkpoint that it found, and those of its own of which it was told that they are stored.
     pub(super) found: Option<Reached>,
     pub(super) stored: Vec<Reached>,
+    /// The numbers of its caller's items that it took, and whether that was all of them.
+    pub(super) taken: Vec<u64>,
+    pub(super) took_all: bool,
+    /// The number of the last item that it sent.
+    pub(super) sent: u64,
     pub(super) began: Duration,
     /// It was told that its request is cancelled.
     pub(super) cancelled: bool,
@@ -89,9 +94,23 @@ pub(super) struct Call {
     pub(super) accepted: bool,
     /// The reports that it was told: of which attempt, and how many that had made by then.
     pub(super) progress: Vec<(u64, u64)>,
+    /// What it read of the call's stream, if it did.
+    pub(super) read: Option<Read>,
     /// Nothing if the caller dropped it.
     pub(super) ended: Option<(Duration, Answer)>,
     pub(super) dropped: bool,
+}
+
+/// What a caller read of a stream.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Read {
+    /// The items since the stream last began anew.
+    pub(super) items: Vec<Item>,
+    pub(super) restarts: u32,
+    /// Nothing came behind it.
+    pub(super) is_over: bool,
+    /// What came last in its place, if not the end.
+    pub(super) error: Option<ItemsError>,
 }
 
 /// What a worker could not do for a while.
@@ -246,6 +265,11 @@ impl Running {
 
     pub(super) fn cancelled(&self) {
         self.history.write().runs[self.number].cancelled = true;
+    }
+
+    /// Changes what is known of the run.
+    pub(super) fn note(&self, change: impl FnOnce(&mut Run)) {
+        change(&mut self.history.write().runs[self.number]);
     }
 
     /// A checkpoint is stored.

@@ -21,6 +21,12 @@ pub(crate) enum Mark {
     /// A call was told how far its handler is.
     Progress,
     ProgressStored,
+    /// A caller read an item of a handler's stream.
+    ItemRead,
+    /// A caller was told that a stream was begun anew.
+    StreamBegunAnew,
+    /// A later attempt took all items of its caller.
+    TakenAgain,
     /// A request was let go by a worker that drained.
     HandOver,
     /// It had a checkpoint, and was let go at once.
@@ -56,7 +62,7 @@ pub(crate) enum Mark {
 
 impl Mark {
     /// All of them.
-    pub(super) const ALL: [Self; 26] = [
+    pub(super) const ALL: [Self; 29] = [
         Self::Redelivery,
         Self::Forgotten,
         Self::StaleAck,
@@ -66,6 +72,9 @@ impl Mark {
         Self::Resumed,
         Self::Progress,
         Self::ProgressStored,
+        Self::ItemRead,
+        Self::StreamBegunAnew,
+        Self::TakenAgain,
         Self::HandOver,
         Self::HandOverAtCheckpoint,
         Self::LostLease,

@@ -11,7 +11,7 @@ use crate::{
 
 mod job;
 
-pub(super) use job::{End, Job, Step};
+pub(super) use job::{End, ITEMS, Item, Job, Step};
 
 pub(super) const SERVICE: &str = "jobs";
 /// Faults begin, and calls are made, within this time.
@@ -22,8 +22,8 @@ const RETENTION: Duration = Duration::from_secs(2 * 60 * 60);
 pub(super) const PATIENT: Duration = Duration::from_secs(60 * 60);
 
 const METHODS: [Method; 6] = [
-    method("usual", 30, 5),
-    method("quick", 6, 3),
+    Method { up: true, down: true, ..method("usual", 30, 5) },
+    Method { up: true, down: true, volatile: true, ..method("quick", 6, 3) },
     method("single", 6, 1),
     Method { fenced: true, ..method("fenced", 6, 2) },
     Method { once: true, ..method("once", 6, 1) },
@@ -267,7 +267,7 @@ impl Plan {
             let key = keyed.then(|| format!("key {}", random.below(12)));
             // Now and then a key is used again for another request.
             let another = random.below(16) == 0;
-            let fresh = Job { tag, script: script(random, method, mood) };
+            let fresh = Job { tag, items: 0, script: script(random, method, mood) };
             let job = match &key {
                 None => fresh,
                 Some(key) => {
@@ -291,6 +291,7 @@ impl Plan {
             });
         }
         self.draw_cancels(&mut Random::new(!self.seed));
+        self.open_streams();
     }
 
     /// From numbers of their own: what else a seed decides stays as it is.
@@ -298,6 +299,16 @@ impl Plan {
         for call in &mut self.calls {
             let after = [millis(random, 0, 5), millis(random, 0, 2_000), millis(random, 0, 40_000)];
             call.cancel = (random.below(6) == 0).then(|| pick(random, &after));
+        }
+    }
+
+    /// Who waits for a call that has streams, and whose alone it is, sends and reads.
+    fn open_streams(&mut self) {
+        for call in &mut self.calls {
+            let opens = matches!(call.manner, Manner::Wait) && call.key.is_none() && call.cancel.is_none();
+            if opens && call.method.up {
+                call.job.items = 1 + u64::from(call.job.tag % 40);
+            }
         }
     }
 

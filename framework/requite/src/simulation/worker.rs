@@ -10,6 +10,7 @@ use super::{
     history::{History, Reached, Run, Running},
     plan::{End, Job, Plan, SERVICE, Step},
     standstill::Tasks,
+    streams,
 };
 use crate::{
     Client, Context, HandlerError, Progress, Retry, RunningServer, Server, ServiceDefinition, StreamLimits,
@@ -60,6 +61,9 @@ impl Life {
             fence: cx.fencing_token(),
             found: cx.last_checkpoint().expect("a checkpoint that was stored here"),
             stored: Vec::new(),
+            taken: Vec::new(),
+            took_all: false,
+            sent: 0,
             began,
             cancelled: false,
             over: None,
@@ -67,7 +71,7 @@ impl Life {
         tokio::select! {
             biased;
             () = self.dead.cancelled() => std::future::pending().await,
-            () = take_time(&cx, &running, &job, step) => {}
+            () = streams::play(&cx, &running, &job, take_time(&cx, &running, &job, step)) => {}
             () = heed_cancel(&cx, &running, &job) => {}
         }
         running.end(step.end);

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 /// A named MessagePack map. Unknown fields are ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Credit {
+    /// Random, the reader's own: a stream may have several.
+    #[serde(default)]
+    pub(crate) reader: u64,
     /// Whose items are meant; 0 where the reader only says that it is there.
     pub(crate) epoch: u32,
     /// The number of the last item that may be sent.
@@ -40,7 +43,8 @@ mod tests {
     #[test]
     fn credit_round_trips() {
         for left in [false, true] {
-            let credit = Credit { epoch: 1, items: u64::MAX, bytes: 3, slot: 9, misses: left, left };
+            let credit =
+                Credit { reader: 7, epoch: 1, items: u64::MAX, bytes: 3, slot: 9, misses: left, left };
             assert_eq!(Credit::decode(&credit.encode()), Some(credit));
         }
         assert_eq!(Credit::decode(b"no"), None);

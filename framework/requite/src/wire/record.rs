@@ -68,7 +68,7 @@ pub enum Reason {
     TimedOut,
     /// The handler's value was too large to be stored.
     TooLarge,
-    /// The handler streamed items that nobody read, for longer than the stream may be idle.
+    /// The handler returned a stream that was not read to its end: its readers left, or none was heard for its `idle` time.
     Unread,
     /// The request could not be decoded.
     Undecodable,

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 mod gather;
 pub(crate) mod reader;
+mod readers;
 mod unstored;
 pub(crate) mod writer;
 

@@ -29,6 +29,8 @@ pub(crate) enum Taken {
 /// One reader of one direction of one call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader {
+    /// Its own number.
+    id: u64,
     is_stored: bool,
     /// The slot that comes next.
     slot: u64,
@@ -53,8 +55,9 @@ pub(crate) struct Reader {
 
 impl Reader {
     /// Of a stream that is stored, or of one that is not.
-    pub(crate) fn new(is_stored: bool) -> Self {
+    pub(crate) fn new(id: u64, is_stored: bool) -> Self {
         Self {
+            id,
             is_stored,
             slot: 1,
             known: 0,
@@ -165,6 +168,7 @@ impl Reader {
     /// What the writer may send, as things stand.
     fn credit(&self) -> Credit {
         Credit {
+            reader: self.id,
             epoch: self.epoch,
             items: self.last + WINDOW_ITEMS.saturating_sub(self.unread_items),
             bytes: self.bytes + WINDOW_BYTES.saturating_sub(self.unread_bytes),

@@ -150,7 +150,7 @@ proptest! {
         resumes in any::<bool>(),
         steps in proptest::collection::vec((0usize..3, any::<(bool, bool)>(), 0u8..4), 1..200),
     ) {
-        let (mut log, mut reader, mut eye) = (Log::new(), Reader::new(true), Eye::default());
+        let (mut log, mut reader, mut eye) = (Log::new(), Reader::new(1, true), Eye::default());
         let mut pens = vec![Pen::new(1, false, 12)];
         for (who, luck, what) in steps {
             let at = who.min(pens.len() - 1);
@@ -256,13 +256,19 @@ fn a_writer_without_credit_takes_nothing_and_absolute_limits_may_come_twice_or_l
 
 #[test]
 fn a_reader_says_what_it_has_room_for_and_repeats_it() {
-    let mut reader = Reader::new(true);
+    let mut reader = Reader::new(1, true);
     let frame = |epoch, first, count| {
         Slot::Frame(Head { epoch, writer: [u8::try_from(epoch).unwrap(); 16], first, count, end: None })
     };
     let start = Moment(1_000_000_000);
-    let at_first =
-        Credit { epoch: 1, items: WINDOW_ITEMS, bytes: WINDOW_BYTES, slot: 1, ..Credit::default() };
+    let at_first = Credit {
+        epoch: 1,
+        items: WINDOW_ITEMS,
+        bytes: WINDOW_BYTES,
+        slot: 1,
+        reader: 1,
+        ..Credit::default()
+    };
     assert_eq!(reader.say(start), Ok(at_first));
     assert!(reader.say(start).is_err());
     assert_eq!(reader.say(start + super::REPEATED_EVERY), Ok(at_first));
@@ -275,7 +281,14 @@ fn a_reader_says_what_it_has_room_for_and_repeats_it() {
     assert_eq!(reader.say(start + super::REPEATED_EVERY), Ok(more));
     // Of the next attempt, bytes count anew, and what is unread does not count any more.
     assert_eq!(reader.take(2, frame(2, 1, 1), 5), Taken::Restarted { epoch: 2 });
-    let anew = Credit { epoch: 2, items: WINDOW_ITEMS, bytes: WINDOW_BYTES, slot: 3, ..Credit::default() };
+    let anew = Credit {
+        epoch: 2,
+        items: WINDOW_ITEMS,
+        bytes: WINDOW_BYTES,
+        slot: 3,
+        reader: 1,
+        ..Credit::default()
+    };
     assert_eq!(reader.say(start + super::REPEATED_EVERY), Ok(anew));
     assert_eq!(reader.take(3, frame(1, 2, 1), 5), Taken::Nothing);
     assert_eq!(reader.take(4, Slot::Foreign, 5), Taken::Nothing);
@@ -352,7 +365,7 @@ proptest! {
     ) {
         let (mut wire, mut now) = (Wire::default(), Moment(1));
         let mut writer = Writer::unstored(epoch, [1; 16]);
-        let (mut reader, mut seen) = (Reader::new(false), Vec::new());
+        let (mut reader, mut seen) = (Reader::new(1, false), Vec::new());
         let settled = (0..400).map(|n| (if n % 2 == 0 { 5 } else { 6 }, 0));
         for (what, at) in steps.into_iter().chain(settled) {
             now = now + std::time::Duration::from_millis(100);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub(crate) use super::gather::Write;
-use super::{gather::Gather, unstored::Unstored};
+use super::{gather::Gather, readers::Readers, unstored::Unstored};
 use crate::{
     protocol::time::Moment,
     wire::{
@@ -118,6 +118,7 @@ pub(crate) struct Writer {
     /// The last item that earlier writers have stored.
     found: u64,
     gather: Gather,
+    readers: Readers,
     /// The frame on its way: written again, it says the same.
     sent: Option<Write>,
     /// Of a stream that is not stored.
@@ -142,6 +143,7 @@ impl Writer {
             slot: 1,
             found: 0,
             gather: Gather::new(epoch),
+            readers: Readers::default(),
             sent: None,
             unstored: None,
             again: AGAIN.0,
@@ -253,7 +255,7 @@ impl Writer {
 
     /// What the reader says.
     pub(crate) fn credit(&mut self, credit: Credit, now: Moment) {
-        if credit.left {
+        if self.readers.heard(credit, now) {
             self.stop(Broken::Left);
         }
         if credit.epoch != self.epoch {

@@ -28,11 +28,28 @@ pub(in crate::simulation) struct Step {
 pub(in crate::simulation) struct Job {
     /// The same in all calls that mean the same request, and in no other.
     pub(in crate::simulation) tag: u32,
+    /// How many items its caller sends, and reads what comes back; 0 if it does neither.
+    pub(in crate::simulation) items: u64,
     /// One step for each attempt; the last one counts for all that follow.
     pub(in crate::simulation) script: Vec<Step>,
 }
 
+/// What handlers send, in the methods that do.
+pub(in crate::simulation) const ITEMS: u64 = 24;
+
+/// An item: who sent it, an attempt or a caller, and its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::simulation) struct Item {
+    pub(in crate::simulation) attempt: u32,
+    pub(in crate::simulation) number: u64,
+}
+
 impl Job {
+    /// Whether a later attempt goes on behind what is stored of its stream.
+    pub(in crate::simulation) fn resumes(&self) -> bool {
+        self.tag.is_multiple_of(2)
+    }
+
     pub(in crate::simulation) fn step(&self, attempt: u32) -> Step {
         let at = (attempt.max(1) as usize - 1).min(self.script.len() - 1);
         let step = self.script[at];

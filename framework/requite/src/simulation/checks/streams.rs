@@ -1,0 +1,48 @@
+//! Streams: whoever reads sees the items of one attempt, or those of attempts that went on behind each other, without gap
+//! and without repeat, and all of them if the call has a value.
+
+use super::{Case, Mark, mark_many};
+use crate::simulation::history::Answer;
+
+impl Case<'_> {
+    pub(super) fn streams_come_whole_and_in_order(&mut self) {
+        for call in &self.seen.calls {
+            let Some(read) = &call.read else {
+                continue;
+            };
+            let numbers_follow = read.items.iter().zip(1..).all(|(item, number)| item.number == number);
+            let resumes = call.tag.is_multiple_of(2);
+            let is_unmixed = read.items.is_sorted_by(|earlier, later| {
+                if resumes { earlier.attempt <= later.attempt } else { earlier.attempt == later.attempt }
+            });
+            if !numbers_follow || !is_unmixed {
+                self.broken.push(format!("read what does not follow: {call:?}"));
+            }
+            if let Some((_, Answer::Value(run))) = &call.ended {
+                let sent = self.seen.runs[*run].sent;
+                if read.items.len() as u64 != sent || read.error.is_some() {
+                    self.broken.push(format!("did not read all {sent} items: {call:?}"));
+                }
+            }
+        }
+        let read = self.seen.calls.iter().filter_map(|call| call.read.as_ref());
+        let (items, restarts) = read.fold((0, 0), |(items, restarts), read| {
+            (items + read.items.len() as u64, restarts + u64::from(read.restarts))
+        });
+        mark_many(Mark::ItemRead, items);
+        mark_many(Mark::StreamBegunAnew, restarts);
+    }
+
+    pub(super) fn handlers_take_what_was_sent(&mut self) {
+        for run in &self.seen.runs {
+            let follow = run.taken.iter().zip(1..).all(|(number, wanted)| *number == wanted);
+            let job = self.plan.calls.iter().find(|call| call.job.tag == run.tag).map(|call| &call.job);
+            let all = job.map_or(0, |job| job.items);
+            if !follow || run.taken.len() as u64 > all || (run.took_all && run.taken.len() as u64 != all) {
+                self.broken.push(format!("took what was not sent, of {all}: {run:?}"));
+            }
+        }
+        let resumed = self.seen.runs.iter().filter(|run| run.attempt > 1 && run.took_all).count();
+        mark_many(Mark::TakenAgain, resumed as u64);
+    }
+}
