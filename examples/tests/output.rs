@@ -2,24 +2,42 @@
 
 use std::{
     collections::HashMap,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use requite_test::{NatsServer, ServerBinary};
+
+/// The longest takes half a minute.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// What an example prints when it starts its own nats-server.
 fn output(program: &str) -> String {
     output_on(program, "")
 }
 
-/// What an example prints on the server at `url`, whatever the environment says.
+/// What an example prints on the server at `url`, whatever the environment says. One that hangs is killed.
 fn output_on(program: &str, url: &str) -> String {
     let mut command = Command::new(program);
-    let done =
-        command.env("NATS_URL", url).stderr(Stdio::inherit()).output().expect("the example can be started");
-    let text = String::from_utf8(done.stdout).expect("examples print text");
-    assert!(done.status.success(), "{program} ended with {}:\n{text}", done.status);
+    let mut child = command.env("NATS_URL", url).stdout(Stdio::piped()).spawn().expect("it can be started");
+    let mut stdout = child.stdout.take().expect("piped");
+    let (done, is_done) = mpsc::channel();
+    let reading = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = stdout.read_to_end(&mut bytes);
+        let _gave_up_waiting = done.send(());
+        read.map(|_| bytes)
+    });
+    if is_done.recv_timeout(LIMIT).is_err() {
+        child.kill().expect("it can be killed");
+    }
+    let bytes = reading.join().expect("reading does not panic").expect("a pipe can be read");
+    let text = String::from_utf8(bytes).expect("examples print text");
+    let status = child.wait().expect("it was started");
+    assert!(status.success(), "{program} ended with {status}, by us if it took {LIMIT:?}:\n{text}");
     text
 }
 
