@@ -1,7 +1,7 @@
 //! Every example is run, and what it prints is read as a user would read it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     io::{BufRead, BufReader, Read},
     process::{Command, Stdio},
     sync::mpsc,
@@ -166,6 +166,23 @@ fn nested_deadline_reaches_the_third_service() {
         line.split(' ').rev().nth(1).expect("a price").parse().expect("a number")
     };
     assert!(cents("within 10 s") < cents("within 7 s"), "{text}");
+}
+
+#[test]
+fn server_stream_is_produced_no_faster_than_it_is_read_and_read_twice() {
+    let text = output(env!("CARGO_BIN_EXE_server_stream"));
+    let numbers = numbers(&text);
+    assert_eq!((numbers["runs"], numbers["read"]), (1, 5_000), "{text}");
+    // 2 MiB are 1,038 entries; there is one more that waits for room, and one that the reader has in hand.
+    assert!((1..=1_045).contains(&numbers["most_ahead"]), "{text}");
+    let readers = |what: &str| {
+        let lines = text.lines().filter(|line| line.ends_with(what));
+        lines.filter_map(|line| line.trim().split(' ').nth(1)).collect::<BTreeSet<_>>()
+    };
+    // Two processes, which both have all of it and the bank's own error.
+    assert_eq!(readers("has read 5000 entries").len(), 2, "{text}");
+    let ended = readers("awaits the call: the books end with entry 5000");
+    assert_eq!(ended, readers("has read 5000 entries"), "{text}");
 }
 
 #[test]
