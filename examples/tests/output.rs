@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    fs,
     io::{BufRead, BufReader, Read},
     process::{Command, Stdio},
     sync::mpsc,
@@ -183,6 +184,19 @@ fn server_stream_is_produced_no_faster_than_it_is_read_and_read_twice() {
     assert_eq!(readers("has read 5000 entries").len(), 2, "{text}");
     let ended = readers("awaits the call: the books end with entry 5000");
     assert_eq!(ended, readers("has read 5000 entries"), "{text}");
+}
+
+#[test]
+fn fan_in_brings_every_file_as_it_was_sent() {
+    let text = output(env!("CARGO_BIN_EXE_fan_in"));
+    let numbers = numbers(&text);
+    let beside = fs::read_dir(env!("CARGO_MANIFEST_DIR")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files = vec![8 << 20];
+    files.extend(beside.filter(|path| path.is_file()).map(|path| fs::metadata(path).unwrap().len()));
+    let (count_of, bytes) = (files.len() as u64, files.iter().sum::<u64>());
+    assert_eq!((numbers["runs"], numbers["files"], numbers["bytes"]), (count_of, count_of, bytes), "{text}");
+    assert!(text.contains(&format!("{count_of} handlers read, each a stream of its own")), "{text}");
+    assert_eq!(count(&text, "SHA256:"), count_of, "{text}");
 }
 
 #[test]
