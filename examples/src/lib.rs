@@ -5,6 +5,7 @@
 pub mod contract;
 
 use std::{
+    net::SocketAddr,
     process::Stdio,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -13,6 +14,7 @@ use anyhow::Context as _;
 use requite_test::NatsServer;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
+    net::lookup_host,
     process::{Child, ChildStdout, Command},
 };
 
@@ -46,6 +48,18 @@ impl Nats {
     /// Where to connect.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The same for a proxy in front of it.
+    ///
+    /// # Errors
+    ///
+    /// If the URL is more than host and port, or the host has no address.
+    pub async fn address(&self) -> anyhow::Result<SocketAddr> {
+        let host = self.url.trim_start_matches("nats://");
+        let mut found =
+            lookup_host(host).await.with_context(|| format!("no proxy can stand before {host}"))?;
+        found.next().with_context(|| format!("{host} has no address"))
     }
 }
 

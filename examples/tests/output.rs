@@ -200,6 +200,27 @@ fn fan_in_brings_every_file_as_it_was_sent() {
 }
 
 #[test]
+fn chat_goes_on_behind_a_cut_without_loss_or_repeat() {
+    let text = output(env!("CARGO_BIN_EXE_chat"));
+    let numbers = numbers(&text);
+    assert_eq!((numbers["runs"], numbers["lost"], numbers["repeated"]), (1, 0, 0), "{text}");
+    assert_eq!([numbers["sent"], numbers["heard"], numbers["received"]], [7; 3], "{text}");
+    let said = |who: &str| {
+        let lines = text.lines().filter_map(|line| Some(line.split_once(who)?.1.to_owned()));
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(said("guest   ").len(), 7, "{text}");
+    assert_eq!(said("waiter  noted: "), said("guest   "), "{text}");
+    let at = |what: &str| text.lines().position(|line| line.ends_with(what)).expect(what);
+    for (earlier, later) in
+        [("soup.", "cut"), ("cut", "guest   Hello?"), ("guest   And some bread.", "healed")]
+    {
+        assert!(at(earlier) < at(later), "{text}");
+    }
+    assert!(at("healed") < at("noted: Hello?"), "{text}");
+}
+
+#[test]
 fn blocked_thread_keeps_its_request_for_four_leases() {
     let text = output(env!("CARGO_BIN_EXE_blocked_thread"));
     let numbers = numbers(&text);
