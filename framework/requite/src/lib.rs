@@ -55,6 +55,7 @@
 //! | to | see |
 //! |---|---|
 //! | write a service | [`macro@service`], [`macro@handler`], [`derive@CallError`], [`Context`], [`Progress`] |
+//! | stream items | [`Items`], [`Sink`], [`Call::open`], [`ItemsError`], [`SinkError`] |
 //! | serve it | [`Server`], [`RunningServer`], [`Setup`], [`StreamLimits`], [`Stats`] |
 //! | call it | [`Client`], [`ClientBuilder`], [`Call`], [`CallEvent`], [`CallEvents`], [`Accepted`], [`Attach`] |
 //! | say who may do what | [`Permissions`], [`Crossing`], [`Server::prepare`] |
@@ -186,7 +187,9 @@ pub use requite_macros::service;
 /// `#[service]`.
 ///
 /// `async fn name(&self, cx: &Context, request: T) -> Result<R, E>`, without `&self` if it is free: [`Context`] and request
-/// may be left out; a handler that cannot fail returns `R`. Requests and replies are owned types that serde reads and writes, `E` derives
+/// may be left out; a handler that cannot fail returns `R`. Behind the request it may take [`Items<U>`](Items), which its caller
+/// sends, and [`Sink<D>`](Sink), which its caller reads. A plain `fn` may return `impl Stream<Item = Result<D, E>>` instead, or
+/// `impl Stream<Item = D>`. Requests, items and replies are owned types that serde reads and writes, `E` derives
 /// [`derive@CallError`].
 ///
 /// | option | default | limits | meaning |
@@ -198,6 +201,8 @@ pub use requite_macros::service;
 /// | `attempts = 3` | 5 | at least 1 | how many attempts may be used up by retryable errors and dead workers |
 /// | `concurrency = 8` | 16 | 1 to 1,000,000 | how many requests one worker handles at once |
 /// | `retention = "7d"` | 24 h with a key, 2 min without | at least 60 s | how long an outcome is kept |
+/// | `idle = "60s"` | 60 s | at least 1 s; only with a stream | how long one side of a stream may hear nothing of the other before it is told |
+/// | `volatile` | off | only with a stream | its streams are not stored: another process cannot go on with them, nor a later attempt get what its caller has sent |
 /// | `once` | off | not with `attempts` | never start again what may have begun: an attempt without an outcome becomes `Aborted` with [`Reason::Interrupted`] |
 /// | `fenced` | off | | claim before every start, so that [`Context::fencing_token`] is always there |
 ///

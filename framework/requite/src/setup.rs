@@ -55,7 +55,7 @@ pub struct StreamLimits {
     /// is retained.
     pub record_bytes: u64,
     /// Bytes that the items of streams may take; the oldest give way, and whoever has not read them by then is told that
-    /// they are lost. 1 GiB by default: what is unread of a stream is at most 2 MiB and one item.
+    /// they are lost. 1 GiB by default: what is unread of a stream is at most 16,384 items or 2 MiB, and one item.
     pub item_bytes: u64,
     /// Bytes that dead letters may take; the oldest give way. 64 MiB by default.
     pub dead_letter_bytes: u64,

@@ -10,8 +10,9 @@ use crate::{
         AnyBroker, SendError,
         api::{self, StoreAnswer},
     },
+    codec::ContentType,
     protocol::caller::{Answer, Event},
-    wire::record::{Kind, Record},
+    wire::record::{Kind, Reason, Record, Status},
 };
 
 /// How long a read of stored progress may hold up the record that was read before it.
@@ -34,6 +35,29 @@ impl From<Event> for Done {
     fn from(event: Event) -> Self {
         Self { event, record: None, progress: None, sequence: None, text: None }
     }
+}
+
+/// An outcome, decoded once.
+pub(super) struct Outcome {
+    pub(super) status: Option<Status>,
+    pub(super) reason: Option<Reason>,
+    pub(super) content_type: ContentType,
+    pub(super) attempt: u32,
+    /// How many items the handler's stream has.
+    pub(super) items: u64,
+    /// The text of the last error.
+    pub(super) error: Option<String>,
+    /// The value or the error, a slice of the message.
+    pub(super) body: Option<Bytes>,
+}
+
+/// How a call came to its end, for its caller.
+pub(super) enum End<'a> {
+    Outcome(&'a Outcome),
+    /// It is not known whether it runs.
+    Unknown,
+    /// Nobody waits for it any more.
+    Dropped,
 }
 
 pub(super) fn answered(answer: StoreAnswer) -> Done {

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::{
     Accepted, CancelAnswer, Client, Inner,
-    drive::{Drive, Observer, Outcome, Rest, Target},
+    answers::Outcome,
+    drive::{Drive, Observer, Rest, Target},
     events::CallEvent,
 };
 use crate::{

@@ -8,7 +8,7 @@ use tokio::{runtime, task::AbortHandle};
 
 use super::{
     Inner,
-    answers::{Done, answered, read},
+    answers::{Done, End, Outcome, answered, read},
     ask::{any_worker, ask_streams, ask_workers},
     cancel::Cancel,
     events::CallEvent,
@@ -29,7 +29,7 @@ use crate::{
     turns,
     wire::{
         VERSION, header,
-        record::{Kind, Reason, Record, Status},
+        record::{Kind, Record},
         request::Envelope,
         signal::SignalKind,
     },
@@ -43,29 +43,6 @@ pub(super) const PUBLISH_WITHIN: Duration = Duration::from_secs(4);
 pub(super) struct Target {
     pub(super) route: Arc<Route>,
     pub(super) id: RequestId,
-}
-
-/// An outcome, decoded once.
-pub(super) struct Outcome {
-    pub(super) status: Option<Status>,
-    pub(super) reason: Option<Reason>,
-    pub(super) content_type: ContentType,
-    pub(super) attempt: u32,
-    /// How many items the handler's stream has.
-    pub(super) items: u64,
-    /// The text of the last error.
-    pub(super) error: Option<String>,
-    /// The value or the error, a slice of the message.
-    pub(super) body: Option<Bytes>,
-}
-
-/// How a call came to its end, for its caller.
-pub(super) enum End<'a> {
-    Outcome(&'a Outcome),
-    /// It is not known whether it runs.
-    Unknown,
-    /// Nobody waits for it any more.
-    Dropped,
 }
 
 type Operation = Pin<Box<dyn Future<Output = Done> + Send>>;

@@ -4,8 +4,9 @@ use std::{any::Any, sync::Arc};
 
 use super::{
     Accepted, Attach, Call,
+    answers::End,
     call::{make_ready, refusal},
-    drive::{Drive, End, Observer, OnEnd, Rest},
+    drive::{Drive, Observer, OnEnd, Rest},
     events::CallEvent,
 };
 use crate::{
@@ -34,13 +35,16 @@ impl<T: ReplyType, E: HandlerError, D: ItemType> Call<T, E, ServerStream<D>> {
     ///
     /// ```no_run
     /// # use futures_util::{Stream, stream};
-    /// # use requite::prelude::*;
+    /// # use requite::{ItemsError, prelude::*};
     /// # struct Bank;
     /// # #[service] impl Bank { #[handler] fn statement(&self, account: u64) -> impl Stream<Item = i64> { stream::iter([account as i64]) } }
     /// # async fn run(bank: BankClient) -> Result<(), Box<dyn std::error::Error>> {
     /// let (mut entries, call) = bank.statement(17).open().await?;
     /// while let Some(entry) = entries.next().await {
-    ///     println!("{}", entry?);
+    ///     match entry {
+    ///         Err(ItemsError::Failed) => break, // the call says why
+    ///         entry => println!("{}", entry?),
+    ///     }
     /// }
     /// call.await?;
     /// # Ok(()) }
@@ -59,13 +63,16 @@ impl<T: ReplyType, E: HandlerError, U: ItemType> Call<T, E, ClientStream<U>> {
     /// Sends the call, and returns where its items go and what is left of it as soon as it is stored.
     ///
     /// ```no_run
-    /// # use requite::{Items, prelude::*};
+    /// # use requite::{Items, SinkError, prelude::*};
     /// # struct Store;
     /// # #[service] impl Store { #[handler] async fn put(&self, rows: Items<String>) -> u64 { 0 } }
     /// # async fn run(store: StoreClient, rows: Vec<String>) -> Result<(), Box<dyn std::error::Error>> {
     /// let (mut sink, call) = store.put().open().await?;
     /// for row in rows {
-    ///     sink.send(row).await?;
+    ///     match sink.send(row).await {
+    ///         Err(SinkError::Ended | SinkError::Left) => break, // the call says why
+    ///         sent => sent?,
+    ///     }
     /// }
     /// sink.finish().await?;
     /// println!("{} rows", call.await?);

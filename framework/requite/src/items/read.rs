@@ -22,8 +22,9 @@ use crate::{
 /// a handler those of its caller.
 ///
 /// Items come in their order, without gaps and without repeats; what is in the way of that is an error in their place,
-/// which says whether others follow. At most 2 MiB and one item are unread here; whoever reads slowly slows the writer down.
-/// Dropping it tells the writer that no more is wanted.
+/// which says whether others follow. At most 16,384 items or 2 MiB, and one item more, are unread here: then the writer waits.
+/// Where a stream has several readers, it waits for the fastest, and the others read what is stored. Dropping it tells the writer
+/// that this reader wants no more.
 ///
 /// ```
 /// # use requite::{Items, ItemsError, prelude::*};

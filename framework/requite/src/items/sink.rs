@@ -14,7 +14,8 @@ use crate::{
 /// handler to its caller.
 ///
 /// Items are stored, several in one message where they come faster than they are stored. A reader that is slow, away or not
-/// there yet is waited for once it has 2 MiB unread.
+/// there yet is waited for once it has 16,384 items or 2 MiB unread. Bytes travel best as `serde_bytes::ByteBuf`: to serde a
+/// `Vec<u8>` is a list of numbers.
 ///
 /// A handler's stream ends with the handler, whose outcome is stored behind the last item. A caller says with
 /// [`finish`](Self::finish) that there is nothing more; a sink that is dropped before tells the handler that the caller gave
@@ -63,7 +64,8 @@ impl<T: ItemType> Sink<T> {
     ///
     /// # Errors
     ///
-    /// If the item was not taken; the error says why, and whether the stream can be used on.
+    /// If the item was not taken; the error says why, and whether the stream can be used on. A caller whose handler has ended gets
+    /// [`SinkError::Ended`] or [`SinkError::Left`], and finds out more by awaiting the call.
     pub async fn send(&mut self, item: T) -> Result<(), SinkError> {
         let encoded = codec::encode(self.content_type, &item)
             .map_err(|error| SinkError::Unencodable { text: error.to_string() })?;
