@@ -41,9 +41,9 @@ pub(crate) fn reads_the_date(source: &Source) -> Vec<String> {
 
 /// The simulated broker plays the server, so it knows the server's subjects.
 pub(crate) fn formats_subjects(source: &Source) -> Vec<String> {
-    const PARTS: [&str; 12] = [
-        "$JS.", ".req.", ".put.", ".out.", ".in.", ".sig.", ".ctl.", ".dead.", "_REQ_", "_OUT_", "_DEAD_",
-        ".mine",
+    const PARTS: [&str; 15] = [
+        "$JS.", ".req.", ".put.", ".out.", ".itm.", ".in.", ".sig.", ".ctl.", ".dead.", "_REQ_", "_OUT_",
+        "_ITM_", "_DEAD_", ".mine", ".credit",
     ];
     let exempt = ["subject.rs", "broker/simulated/"].map(|path| format!("framework/requite/src/{path}"));
     if exempt.iter().any(|path| source.is_below(path)) {

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::{
     name::Name,
     subject::{
-        ANY, ANY_ID, CANCEL, CallerSubjects, ServiceSubjects, acks, answers_of_workers,
-        answers_to_other_accounts, api, inboxes_of,
+        ANY, ANY_ID, CANCEL, CallerSubjects, ServiceSubjects, Side, acks, answers_of_workers,
+        answers_to_other_accounts, any_slot, api, inboxes_of,
     },
 };
 
@@ -31,9 +31,9 @@ use crate::{
 /// answers arrive below it. Two users with one name hear each other's answers, whatever their roles and namespaces are.
 /// A user in several roles, or of several services, gets all of it by [`and`](Self::and).
 ///
-/// There are no secrets in the lists. Records are written to a subject with a secret in it, which workers read from the
-/// record stream. So nobody else may read that stream's configuration, and nobody at all may hear `$JS.EVENT.>`: the
-/// server publishes there what it answers to whoever reads a configuration. Do not allow responses
+/// There are no secrets in the lists. Records, and what handlers stream, are written to subjects with a secret in them,
+/// which workers read from the record stream and the item stream. So nobody else may read how those are configured, and
+/// nobody at all may hear `$JS.EVENT.>`: the server publishes there what it answers to whoever reads a configuration. Do not allow responses
 /// (`allow_responses`): whoever sends himself a message with a reply subject may publish there then.
 ///
 /// **In one account this is a guard against mistakes.** Whoever may ask the server anything also says where its answer
@@ -47,7 +47,7 @@ pub struct Permissions {
 }
 
 impl Permissions {
-    /// Calls methods of the service in the name of `caller`, and gets their outcomes.
+    /// Calls methods of the service in the name of `caller`, and gets their outcomes and streams.
     pub fn caller(namespace: &Name, service: &Name, caller: &Name) -> Self {
         let subjects = ServiceSubjects::new(namespace, service);
         let mail = CallerSubjects::new(namespace, caller);
@@ -58,6 +58,10 @@ impl Permissions {
             subjects.any_worker(caller, ANY),
             api::read_any(&subjects.record_stream(), &subjects.record(caller, ANY_ID)),
             api::read_any(&subjects.record_stream(), &subjects.progress(caller, ANY_ID)),
+            any_slot(subjects.frames(caller, ANY_ID, Side::Up)),
+            any_slot(subjects.frames_volatile(caller, ANY_ID, Side::Up)),
+            subjects.credit(caller, ANY_ID, Side::Down),
+            api::read_any(&subjects.item_stream(), &subjects.every_frame(caller)),
             api::stream_names(),
         ];
         Self::new(publish, [mail.every_inbox(), mail.every_signal()], caller)
@@ -66,15 +70,20 @@ impl Permissions {
     /// Serves the service, with [`Setup::Verify`](crate::Setup::Verify): it creates nothing.
     pub fn worker(namespace: &Name, service: &Name, worker: &Name) -> Self {
         let subjects = ServiceSubjects::new(namespace, service);
-        let [requests, records, dead_letters] = streams(&subjects);
+        let [requests, records, items, dead_letters] = streams(&subjects);
         let publish = [
             api::stream_info(&requests),
             api::stream_info(&records),
+            api::stream_info(&items),
             api::stream_info(&dead_letters),
             api::consumer_info(&requests, ANY),
             api::pull(&requests, ANY),
             api::read_leader(&requests),
             api::read_leader(&records),
+            api::read_leader(&items),
+            any_slot(subjects.frames_put(ANY, ANY, ANY_ID)),
+            any_slot(subjects.frames_volatile(ANY, ANY_ID, Side::Down)),
+            subjects.credit(ANY, ANY_ID, Side::Up),
             subjects.dead_letters(),
             subjects.signal(ANY, ANY_ID),
             subjects.mine(ANY),
@@ -87,16 +96,19 @@ impl Permissions {
             subjects.pings(),
             subjects.any_workers(ANY),
             subjects.requests(CANCEL),
+            any_slot(subjects.frames_inbox(ANY, ANY_ID, Side::Up)),
+            any_slot(subjects.frames_volatile(ANY, ANY_ID, Side::Up)),
+            subjects.credit(ANY, ANY_ID, Side::Down),
         ];
         let publish = publish.into_iter().chain(subjects.record_puts()).chain(acks(&requests));
         Self::new(publish, subscribe, worker.as_str())
     }
 
-    /// Reads requests, records and dead letters, their payloads too, and how far consumers are. Not how the record
-    /// stream is configured, or how full it is: the secret is part of that.
+    /// Reads requests, records, items and dead letters, their payloads too, and how far consumers are. Not how the
+    /// streams of records and items are configured, or how full they are: the secrets are part of that.
     pub fn observer(namespace: &Name, service: &Name, observer: &Name) -> Self {
         let subjects = ServiceSubjects::new(namespace, service);
-        let [requests, records, dead_letters] = streams(&subjects);
+        let [requests, records, items, dead_letters] = streams(&subjects);
         let publish = [
             api::stream_names(),
             api::stream_info(&requests),
@@ -105,6 +117,7 @@ impl Permissions {
             api::consumer_info(&requests, ANY),
             api::read_leader(&requests),
             api::read_leader(&records),
+            api::read_leader(&items),
             api::read_leader(&dead_letters),
         ];
         Self::new(publish, [], observer.as_str())
@@ -220,8 +233,18 @@ impl Crossing {
                 subjects.any_workers(ANY),
                 api::read_any(&subjects.record_stream(), &subjects.record(ANY, ANY_ID)),
                 api::read_any(&subjects.record_stream(), &subjects.progress(ANY, ANY_ID)),
+                any_slot(subjects.frames(ANY, ANY_ID, Side::Up)),
+                any_slot(subjects.frames_volatile(ANY, ANY_ID, Side::Up)),
+                subjects.credit(ANY, ANY_ID, Side::Down),
+                api::read_any(&subjects.item_stream(), &subjects.every_frame(ANY)),
             ],
-            streams: vec![subjects.inbox(ANY, ANY_ID), subjects.signal(ANY, ANY_ID)],
+            streams: vec![
+                subjects.inbox(ANY, ANY_ID),
+                subjects.signal(ANY, ANY_ID),
+                any_slot(subjects.frames_inbox(ANY, ANY_ID, Side::Down)),
+                any_slot(subjects.frames_volatile(ANY, ANY_ID, Side::Down)),
+                subjects.credit(ANY, ANY_ID, Side::Up),
+            ],
         }
     }
 
@@ -245,9 +268,14 @@ impl Crossing {
     }
 }
 
-/// Request stream, record stream, dead letters.
-fn streams(subjects: &ServiceSubjects) -> [String; 3] {
-    [subjects.request_stream(), subjects.record_stream(), subjects.dead_letter_stream()]
+/// Request stream, record stream, item stream, dead letters.
+fn streams(subjects: &ServiceSubjects) -> [String; 4] {
+    [
+        subjects.request_stream(),
+        subjects.record_stream(),
+        subjects.item_stream(),
+        subjects.dead_letter_stream(),
+    ]
 }
 
 fn pretty(value: &Value) -> String {
@@ -296,14 +324,53 @@ mod tests {
 
     /// What the others may not have: it holds the secret.
     #[test]
-    fn only_workers_and_setup_read_how_records_are_stored() {
+    fn only_workers_and_setup_read_how_records_and_items_are_stored() {
         let [rq, billing, ada] = names();
-        let reads =
-            |all: Permissions| all.publish().contains(&"$JS.API.STREAM.INFO.rq_OUT_billing".to_owned());
-        assert!(
-            reads(Permissions::worker(&rq, &billing, &ada)) && reads(Permissions::setup(&rq, &billing, &ada))
+        for stream in ["rq_OUT_billing", "rq_ITM_billing"] {
+            let reads = |all: Permissions| all.publish().contains(&format!("$JS.API.STREAM.INFO.{stream}"));
+            assert!(reads(Permissions::worker(&rq, &billing, &ada)));
+            assert!(reads(Permissions::setup(&rq, &billing, &ada)));
+            assert!(!reads(Permissions::caller(&rq, &billing, &ada)));
+            assert!(!reads(Permissions::observer(&rq, &billing, &ada)));
+        }
+    }
+
+    /// What a caller writes a worker hears, and nobody writes the other's side.
+    #[test]
+    fn each_side_of_a_stream_is_written_by_one_role() {
+        let [rq, billing, ada] = names();
+        let (caller, worker) =
+            (Permissions::caller(&rq, &billing, &ada), Permissions::worker(&rq, &billing, &ada));
+        let of_items = |subjects: &[String]| {
+            let is_of_items =
+                |it: &&String| [".itm.", ".credit", ".up.", ".down."].iter().any(|part| it.contains(part));
+            subjects.iter().filter(is_of_items).cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(
+            of_items(caller.publish()),
+            [
+                "rq.itm.billing.ada.*.*.up.*",
+                "rq.ctl.billing.ada.*.*.up.*",
+                "rq.ctl.billing.ada.*.*.credit",
+                "$JS.API.DIRECT.GET.rq_ITM_billing.rq.itm.billing.ada.*.*.*.*",
+            ]
         );
-        assert!(!reads(Permissions::caller(&rq, &billing, &ada)));
-        assert!(!reads(Permissions::observer(&rq, &billing, &ada)));
+        assert_eq!(
+            of_items(caller.subscribe()),
+            Vec::<String>::new(),
+            "its inbox and its signals cover them"
+        );
+        assert_eq!(
+            of_items(worker.publish()),
+            [
+                "rq.put.*.itm.billing.*.*.*.down.*",
+                "rq.sig.billing.*.*.*.down.*",
+                "rq.sig.billing.*.*.*.credit"
+            ]
+        );
+        assert_eq!(
+            of_items(worker.subscribe()),
+            ["rq.in.*.billing.*.*.up.*", "rq.ctl.billing.*.*.*.up.*", "rq.ctl.billing.*.*.*.credit"]
+        );
     }
 }

@@ -151,6 +151,11 @@ impl ServiceSubjects {
         format!("{}.{}.", self.inbox(caller, id), side.as_str())
     }
 
+    /// Every frame of a caller's calls as it is stored, both ways.
+    pub(crate) fn every_frame(&self, caller: &str) -> String {
+        format!("{}.itm.{}.{caller}.{ANY_ID}.{ANY}.{ANY}", self.namespace, self.service)
+    }
+
     /// Where the frames of a stream that is not stored go, before their number.
     pub(crate) fn frames_volatile(&self, caller: &str, id: &str, side: Side) -> String {
         match side {
@@ -162,17 +167,14 @@ impl ServiceSubjects {
     /// The subjects of the item stream, before its transform: callers write theirs as they are stored.
     pub(crate) fn item_puts(&self, secret: &str) -> [String; 2] {
         let down = self.frames_put(secret, ANY, ANY_ID);
-        [down, self.frames(ANY, ANY_ID, Side::Up)].map(|prefix| format!("{prefix}{ANY}"))
+        [down, self.frames(ANY, ANY_ID, Side::Up)].map(any_slot)
     }
 
     /// Source and destination of the republish that carries frames to their readers.
     pub(crate) fn item_republish(&self) -> (String, String) {
         let (namespace, service) = (&self.namespace, &self.service);
         let rest = "{{wildcard(2)}}.{{wildcard(3)}}.{{wildcard(4)}}.{{wildcard(5)}}";
-        (
-            format!("{namespace}.itm.{service}.*.*.*.*.*"),
-            format!("{namespace}.in.{{{{wildcard(1)}}}}.{service}.{rest}"),
-        )
+        (self.every_frame(ANY), format!("{namespace}.in.{{{{wildcard(1)}}}}.{service}.{rest}"))
     }
 
     /// Where the reader of one direction of a call gives credit to its writer.
@@ -413,6 +415,11 @@ pub(crate) fn joined<const N: usize>(parts: [&str; N]) -> String {
         text.push_str(part);
     }
     text
+}
+
+/// Every slot behind a prefix of frames.
+pub(crate) fn any_slot(prefix: String) -> String {
+    prefix + ANY
 }
 
 /// The ack subject of a message of which only the sequence is known. The server looks neither at delivery count nor at
