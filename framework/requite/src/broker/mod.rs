@@ -62,6 +62,15 @@ pub(crate) struct Message {
     pub(crate) payload: Bytes,
 }
 
+impl Message {
+    /// Whether it can be what [`Outgoing::control`] makes. Whoever asks the server for a stored message also says where it is
+    /// brought; but then it has headers of the server's.
+    pub(crate) fn is_control(&self) -> bool {
+        self.headers.first(header::VERSION) == Some(VERSION)
+            && self.headers.firsts().all(|(name, _)| !header::SERVER_ONLY.contains(&name))
+    }
+}
+
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
@@ -69,6 +78,8 @@ pub(crate) struct Answer {
     pub(crate) status: Option<u16>,
     /// The text of the status; empty where there is none.
     pub(crate) description: String,
+    /// Of what was stored; most answers have none, and are the smaller for it.
+    pub(crate) headers: Option<Box<Headers>>,
     pub(crate) payload: Bytes,
 }
 

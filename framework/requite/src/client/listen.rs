@@ -11,7 +11,7 @@ use crate::{
     progress::Progress,
     subject::{CallerSubjects, ServiceSubjects},
     turns,
-    wire::{VERSION, header, signal::Signal},
+    wire::signal::Signal,
 };
 
 /// Starts to watch the connection. The tasks end when they are aborted or the connection is closed.
@@ -76,7 +76,7 @@ fn sort(message: Message, subjects: &CallerSubjects, pending: &Pending) {
     if let Some(address) = subjects.parse_inbox(&message.subject).map(address_of) {
         // Whether it is the call's record is for the call to judge, who knows its stream.
         pending.deliver(&address, Mail::Record(message));
-    } else if message.headers.first(header::VERSION) == Some(VERSION)
+    } else if message.is_control()
         && let Some(address) = subjects.parse_signal(&message.subject).map(address_of)
         && let Some(signal) = Signal::decode(&message.payload)
     {

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{Notify, broadcast};
 
-use super::lane::{Lane, Received};
+use super::lane::{Lane, Received, credit_of};
 use crate::{
     broker::{AnySubscription, Broker, Event, Message, Subscription},
     codec::ContentType,
@@ -320,10 +320,11 @@ impl Task {
                     self.fetched(slot, found);
                 }
                 () = self.flow.moved.notified() => {}
-                message = alive(&mut self.ears.alive) => {
+                message = alive(&mut self.ears.alive) => match message {
+                    Some(message) => if credit_of(&message, &self.flow.lane.alive).is_some() { self.flow.hear() },
                     // The connection's end is noticed by the frames.
-                    if message.is_some() { self.flow.hear() } else { self.ears.alive = None }
-                }
+                    None => self.ears.alive = None,
+                },
                 event = self.ears.events.recv() => match event {
                     // Frames may have been lost.
                     Ok(Event::Reconnected | Event::Overrun) | Err(broadcast::error::RecvError::Lagged(_)) => {

@@ -44,6 +44,11 @@ impl Received {
     const FOREIGN: Self =
         Self { there: Slot::Foreign, content_type: ContentType::MessagePack, asks: false, items: Vec::new() };
 
+    /// A message with these headers, to which the server has added its own so often.
+    fn read(headers: &Headers, own: usize, payload: &Bytes) -> Self {
+        if is_frame(headers, own) { Self::decode(payload) } else { Self::FOREIGN }
+    }
+
     fn decode(payload: &Bytes) -> Self {
         let Some(frame) = Frame::decode(payload) else {
             return Self::FOREIGN;
@@ -181,7 +186,9 @@ impl Lane {
         }
         let question = Outgoing::new(read_any(&self.stream, &subject), Bytes::new());
         match self.broker.request(question, ANSWER_WITHIN).await {
-            Ok(Answer { status: None, payload, .. }) => Ok(Some(Received::decode(&payload))),
+            Ok(Answer { status: None, headers, payload, .. }) => {
+                Ok(Some(Received::read(&headers.unwrap_or_default(), 1, &payload)))
+            }
             Ok(Answer { status: Some(404), .. }) => Ok(None),
             Ok(Answer { description, .. }) => self.unread(&description),
             // No replica that answers reads: there is no such stream, or nobody to be reached.
@@ -211,20 +218,24 @@ impl Lane {
         }
     }
 
-    /// A caller may only ask for slots by their numbers: twice as far each time, and then back by halves.
+    /// A caller may only ask for slots by their numbers: twice as far each time, and then back by halves. What is no frame
+    /// may lie behind slots that are empty, and proves nothing; a writer that begins before it passes it.
     async fn last_by_trying(&self) -> Result<Option<(u64, Slot)>, ()> {
-        let (mut taken, mut empty, mut found) = (0, 1, None);
-        while let Some(there) = self.read(empty).await? {
-            (taken, empty, found) = (empty, empty * 2, Some(there.there));
+        let Some(first) = self.read(1).await? else {
+            return Ok(None);
+        };
+        let (mut taken, mut beyond, mut last) = (1, 2, first.there);
+        while let Some(frame @ Slot::Frame(_)) = self.read(beyond).await?.map(|it| it.there) {
+            (taken, beyond, last) = (beyond, beyond * 2, frame);
         }
-        while taken + 1 < empty {
-            let middle = taken + (empty - taken) / 2;
-            match self.read(middle).await? {
-                Some(there) => (taken, found) = (middle, Some(there.there)),
-                None => empty = middle,
+        while taken + 1 < beyond {
+            let middle = taken + (beyond - taken) / 2;
+            match self.read(middle).await?.map(|it| it.there) {
+                Some(frame @ Slot::Frame(_)) => (taken, last) = (middle, frame),
+                _ => beyond = middle,
             }
         }
-        Ok(found.map(|there| (taken, there)))
+        Ok(Some((taken, last)))
     }
 
     /// The slot and the frame of a message on the inbox. Where frames are stored, it counts only if the server says, and says
@@ -245,8 +256,7 @@ impl Lane {
         if !stream || !subject {
             return None;
         }
-        let is_ours = is_frame(&message.headers, 1);
-        Some((slot, if is_ours { Received::decode(&message.payload) } else { Received::FOREIGN }))
+        Some((slot, Received::read(&message.headers, 1, &message.payload)))
     }
 
     /// Tells the writer what it may send.
@@ -273,10 +283,9 @@ impl Lane {
 
 fn received(message: &RawMessage) -> Received {
     let headers = message.header_block().and_then(|block| headers_of(&block));
-    let is_ours = headers.is_some_and(|headers| is_frame(&headers, 0));
-    match message.payload() {
-        Some(payload) if is_ours => Received::decode(&payload),
-        _ => Received::FOREIGN,
+    match headers.zip(message.payload()) {
+        Some((headers, payload)) => Received::read(&headers, 0, &payload),
+        None => Received::FOREIGN,
     }
 }
 
@@ -291,8 +300,8 @@ fn is_frame(headers: &Headers, own: usize) -> bool {
         && headers.iter().all(|(name, values)| !header::SERVER_ONLY.contains(&name) || values.len() <= own)
 }
 
-/// What a message of credit says.
-pub(crate) fn credit_of(message: &Message) -> Option<Credit> {
-    let is_ours = message.headers.first(header::VERSION) == Some(VERSION);
+/// What a message of credit on this subject says. What a worker has a consumer bring here keeps its own subject.
+pub(crate) fn credit_of(message: &Message, subject: &str) -> Option<Credit> {
+    let is_ours = message.is_control() && *message.subject == *subject;
     is_ours.then(|| Credit::decode(&message.payload)).flatten()
 }

@@ -237,7 +237,7 @@ impl Outflow {
                     let Some(message) = message else {
                         return self.stop(Broken::Closed);
                     };
-                    if let Some(credit) = credit_of(&message) {
+                    if let Some(credit) = credit_of(&message, &self.lane.credit) {
                         self.hear();
                         self.writer().credit(credit, self.lane.broker.now());
                         self.moved.notify_waiters();

@@ -15,7 +15,7 @@ use async_nats::Subscriber;
 use futures_util::{FutureExt, StreamExt};
 use tokio::{sync::oneshot, task::AbortHandle, time::MissedTickBehavior};
 
-use super::status;
+use super::{headers::Headers, status};
 use crate::{broker::Answer, numbered::Numbered, turns};
 
 /// Looks for what is not answered any more: the exactness of a request's time limit.
@@ -165,6 +165,7 @@ pub(super) fn answer(message: async_nats::Message) -> Answer {
     Answer {
         status: status(message.status),
         description: message.description.unwrap_or_default(),
+        headers: message.headers.map(|headers| Box::new(Headers::from_nats(Some(headers)))),
         payload: message.payload,
     }
 }

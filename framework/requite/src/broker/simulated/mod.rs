@@ -229,6 +229,7 @@ impl Broker for Connection {
                 Ok(Ok(message)) => Ok(Answer {
                     status: message.status,
                     description: message.description.unwrap_or_default(),
+                    headers: (!message.headers.is_empty()).then(|| Box::new(message.headers)),
                     payload: message.payload,
                 }),
             }

@@ -105,7 +105,10 @@ impl Reader {
         {
             return Taken::Nothing;
         }
-        self.known = self.known.max(slot);
+        // Writers leave no slot out, but who writes what is no frame may write it anywhere.
+        if there != Slot::Foreign {
+            self.known = self.known.max(slot);
+        }
         if slot < self.slot {
             return Taken::Nothing;
         }

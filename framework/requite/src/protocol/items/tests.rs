@@ -298,6 +298,20 @@ fn a_reader_says_what_it_has_room_for_and_repeats_it() {
     assert!(reader.say(start + super::REPEATED_EVERY).unwrap().left);
 }
 
+/// Whoever can write it somewhere can write it anywhere: nothing before it is missed.
+#[test]
+fn what_is_no_frame_is_passed_and_says_nothing_of_the_slots_before_it() {
+    let mut reader = Reader::new(true);
+    let frame = |first| Slot::Frame(Head { epoch: 1, writer: [1; 16], first, count: 1, end: None });
+    assert_eq!(reader.take(1, frame(1), 1), Taken::Items);
+    assert_eq!(reader.take(1000, Slot::Foreign, 0), Taken::NotYet);
+    assert!(!reader.is_behind());
+    assert_eq!(reader.take(2, Slot::Foreign, 0), Taken::Nothing);
+    assert_eq!((reader.slot(), reader.take(3, frame(2), 1)), (3, Taken::Items));
+    reader.take(5, frame(3), 1);
+    assert!(reader.is_behind());
+}
+
 #[test]
 fn who_joins_goes_on_behind_the_last_and_not_behind_an_end() {
     for (end, epoch) in [(None, 1), (None, 7), (Some(End::Finished), 1), (Some(End::Abandoned), 2)] {

@@ -14,11 +14,7 @@ use crate::{
     server::method::MethodRuntime,
     subject::is_for_answers,
     turns,
-    wire::{
-        VERSION,
-        control::{MINE, MineQuestion, NOT_MINE},
-        header,
-    },
+    wire::control::{MINE, MineQuestion, NOT_MINE},
 };
 
 /// Questions that may wait; more are dropped, and asked again by whoever asked.
@@ -76,7 +72,7 @@ async fn forward(
     let tell = tell.clone();
     tokio::spawn(turns::own(async move {
         while let Some(message) = messages.next().await {
-            if message.headers.first(header::VERSION) == Some(VERSION) {
+            if message.is_control() {
                 let _ = tell.try_send(wrap(message));
             }
         }

@@ -87,8 +87,8 @@ const MARKS: [(&str, &str); 22] = [
     ("heartbeat of a pull", "Some(100)"),
     ("too many pulls", "Exceeded MaxWaiting"),
     ("consumer deleted", "Consumer Deleted"),
-    ("direct get", "any -> Ok(Answer { status: None"),
-    ("direct get of nothing", "any -> Ok(Answer { status: Some(404)"),
+    ("direct get", "any -> Ok((None, "),
+    ("direct get of nothing", "any -> Ok((Some(404), "),
     ("ack without an answer", ".999.0 -> \"silence\""),
     ("next by subject", "next from 0 -> Ok(Some"),
 ];
