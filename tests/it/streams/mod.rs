@@ -5,5 +5,6 @@ mod fixture;
 mod flow;
 mod many;
 mod peers;
+mod permissions;
 mod restarts;
 mod sizes;
