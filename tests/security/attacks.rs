@@ -1,4 +1,7 @@
-//! The table of attacks: who tries what, and what it is expected to come to in either layout.
+//! The table of attacks: who tries what, and what it is expected to come to in either layout. What is tried on streams of
+//! items stands apart.
+
+mod items;
 
 use serde_json::json;
 
@@ -7,6 +10,8 @@ use crate::{
     attempt::{Aim, Attempt, Expected},
     target::{Needs, Target, api},
 };
+
+pub(crate) use items::ITEMS;
 
 type Make = fn(&Target) -> Attempt;
 
@@ -278,7 +283,7 @@ pub(crate) const STREAMS: &[Row] = &[
         Attempt::denied(update.body(json!({ "name": name, "subjects": subjects, "max_msgs": 7 })), changed)
     }),
     row("creates a stream", ALL, Needs::Nothing, |t| {
-        let name = format!("made_{}", t.mark);
+        let name = t.made();
         let create = api(format!("STREAM.CREATE.{name}"));
         let made = Aim::Says(format!("STREAM.INFO.{name}"), "/config/name", json!(name));
         Attempt::denied(create.body(json!({ "name": name, "subjects": [name] })), made)

@@ -1,6 +1,8 @@
 //! Everything that is meant, under the permissions that are printed for it: it works, and the server denies nobody
 //! anything.
 
+mod streams;
+
 use std::{future::IntoFuture, time::Duration};
 
 use requite::{CallError, CancelAnswer, RequestId, Server, Setup, Unavailable, Why};
@@ -27,8 +29,9 @@ pub(crate) async fn all_flows(version: &str, layout: Layout) -> Vec<&'static str
     let (keeper, other) =
         tokio::join!(stage.keeper(Duration::from_secs(5)), stage.keeper(Duration::from_secs(5)));
     let callers = async {
-        let (calls, limits, failures) = tokio::join!(calls(&stage), limits(&stage), failures(&stage));
-        [calls, limits, failures].concat()
+        let (calls, limits, failures, streams) =
+            tokio::join!(calls(&stage), limits(&stage), failures(&stage), streams::all(&stage));
+        [calls, limits, failures, streams].concat()
     };
     let (slow, callers, asked) = tokio::join!(slow_handler(&stage), callers, asks_the_owner(&stage));
     done.extend([slow, asked].into_iter().chain(callers));
@@ -186,7 +189,7 @@ async fn asks_the_owner(stage: &Stage) -> &'static str {
 }
 
 /// What an observer is for, and that it is answered.
-async fn observer(stage: &Stage) -> [&'static str; 3] {
+async fn observer(stage: &Stage) -> [&'static str; 4] {
     let auditor = Actor::connect(&stage.nats.url(), "auditor").await;
     let read = json!({ "seq": 1, "next_by_subj": ">" });
     for (question, body) in [
@@ -196,13 +199,19 @@ async fn observer(stage: &Stage) -> [&'static str; 3] {
         ("CONSUMER.NAMES.rq_REQ_vault", Value::Null),
         ("CONSUMER.INFO.rq_REQ_vault.wait", Value::Null),
         ("STREAM.MSG.GET.rq_OUT_vault", read.clone()),
+        ("STREAM.MSG.GET.rq_ITM_vault", read.clone()),
         ("STREAM.MSG.GET.rq_DEAD_vault", read),
     ] {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let answer = auditor.ask(&format!("$JS.API.{question}"), body).await;
         assert!(answer["error"].is_null(), "{question}: {answer}");
     }
-    ["observer sees streams and consumers", "observer reads records", "observer reads dead letters"]
+    [
+        "observer sees streams and consumers",
+        "observer reads records",
+        "observer reads items",
+        "observer reads dead letters",
+    ]
 }
 
 /// Three replicas: set-up sends a message through every consumer, workers confirm by its ack.
@@ -217,13 +226,14 @@ pub(crate) async fn flows_on_three_replicas(version: &str) -> Vec<&'static str> 
     let shop = DepotClient::new(connect(&urls, "shop").await);
     soon("a long one", shop.keep(8).key("order")).await.unwrap();
     soon("again", shop.keep(8).key("order")).await.unwrap();
+    let poured = streams::on_replicas(&shop).await;
     let stats = keeper.stats();
-    assert!(stats.barriers > 0 && stats.runs == 1 && stats.lost_leases == 0, "{stats:?}");
+    assert!(stats.barriers > 0 && stats.runs == 2 && stats.lost_leases == 0, "{stats:?}");
     keeper.shutdown().await;
     for node in cluster.nodes() {
         let log = node.log();
         let denied: Vec<_> = log.lines().filter(|line| line.contains("Violation")).collect();
         assert!(denied.is_empty(), "{denied:?}");
     }
-    vec!["set-up of three replicas", "barriers on three replicas"]
+    vec!["set-up of three replicas", "barriers on three replicas", poured]
 }

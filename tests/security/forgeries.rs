@@ -1,6 +1,8 @@
 //! What arrives although nobody may send it, because the server's own answers go where the question says, and what a
 //! stream takes although it is not what it seems: nobody believes it.
 
+mod items;
+
 use std::time::Duration;
 
 use requite::{RequestId, RunningServer, async_nats::Message};
@@ -21,6 +23,7 @@ pub(crate) async fn all_forgeries(version: &str, layout: Layout) -> Vec<&'static
     let mut tried = inbox(&stage, &shop, &mallory, &minter).await;
     tried.push(message_id(&stage, &shop, &mallory).await);
     tried.extend(headers(&stage, &mallory).await);
+    tried.extend(items::all(&stage, &shop, &mallory, &minter).await);
     if layout == Layout::OneAccount {
         // In two accounts neither gets that far: the server takes over what is asked.
         tried.push(occupied_id(&stage, &shop, &mallory, &keeper).await);
@@ -163,7 +166,7 @@ async fn reply_subjects(stage: &Stage, mallory: &Actor) -> &'static str {
     "a reply subject that workers may write to"
 }
 
-/// What the server does for a header, on a stream that allows it and on requests.
+/// What the server does for a header, on a stream that allows it, on requests and on items.
 async fn headers(stage: &Stage, mallory: &Actor) -> Vec<&'static str> {
     let name = "prey_headers";
     let allowed = json!({
@@ -190,9 +193,13 @@ async fn headers(stage: &Stage, mallory: &Actor) -> Vec<&'static str> {
     .enumerate()
     {
         let with = |sent: Sent| headers.iter().fold(sent, |sent, (name, value)| sent.header(name, *value));
-        let own = format!("rq.req.mint.coin.mallory.k.header{number}");
-        let refused = mallory.publish(&with(Sent::request(own, "x"))).await;
-        assert!(refused["error"]["err_code"].is_u64(), "{what}: {refused}");
+        let request = Sent::request(format!("rq.req.mint.coin.mallory.k.header{number}"), "x");
+        let item = Sent::to(format!("rq.itm.vault.mallory.k.header{number}.up.1"));
+        // Items may have a time to live: that of whoever writes them is no harm.
+        for own in [request, item].into_iter().take(if what == "Nats-TTL" { 1 } else { 2 }) {
+            let refused = mallory.publish(&with(own)).await;
+            assert!(refused["error"]["err_code"].is_u64(), "{what}: {refused}");
+        }
         let taken = stage.root.publish(&with(Sent::to(format!("prey.n{number}")))).await;
         assert!(taken["error"].is_null(), "{what}: {taken}");
         tried.push(what);

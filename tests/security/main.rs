@@ -16,7 +16,7 @@ mod target;
 use std::{pin::Pin, time::Duration};
 
 use actor::{Actor, Sent};
-use attacks::{HEARS, READS, REFLECTIONS, Row, SETTLES, STREAMS, WRITES};
+use attacks::{HEARS, ITEMS, READS, REFLECTIONS, Row, SETTLES, STREAMS, WRITES};
 use attempt::{Expected, judge};
 use stage::{Layout, PATIENCE, Stage, VaultClient, until};
 use target::Target;
@@ -68,16 +68,22 @@ async fn attacks_fail_on(version: &str, layout: Layout) {
     let stage = Stage::new(version, layout).await;
     let keeper = stage.keeper(Duration::from_secs(5)).await;
     let shop = stage.caller("shop").await;
-    let outcome = Sent::to(format!("rq.put.{}.out.vault.shop.{}", stage.secret().await, target::ORDER));
-    stage.root.store(&outcome.body("the shop's")).await;
+    let secret = stage.secret("rq_OUT_vault").await;
+    for mine in [
+        format!("rq.put.{secret}.out.vault.shop.{}", target::ORDER),
+        format!("rq.itm.vault.shop.{}.up.1", target::ORDER),
+    ] {
+        stage.root.store(&Sent::to(mine).body("the shop's")).await;
+    }
     let url = stage.nats.url();
     let actors = [
         Actor::connect(&url, "mallory").await,
         Actor::connect(&url, "minter").await,
         Actor::connect(&url, "auditor").await,
+        Actor::connect(&url, "keeper").await,
     ];
     let (mut number, mut counts) = (0, [0; 3]);
-    for row in [READS, HEARS, WRITES, SETTLES, STREAMS, REFLECTIONS].into_iter().flatten() {
+    for row in [READS, HEARS, WRITES, SETTLES, STREAMS, REFLECTIONS, ITEMS].into_iter().flatten() {
         for actor in actors.iter().filter(|it| row.actors.contains(&it.name)) {
             let expected = try_row(&stage, &shop, actor, row, number).await;
             number += 2;

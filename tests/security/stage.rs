@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use requite::{Client, Crossing, Name, Permissions, RunningServer, Setup, prelude::*};
+use futures_util::{Stream, stream};
+use requite::{
+    Client, Crossing, Items, ItemsError, Name, Permissions, RunningServer, Setup, Sink, SinkError, prelude::*,
+};
 use requite_test::NatsServer;
 use serde_json::{Value, json};
 use tokio::{
@@ -49,11 +52,25 @@ pub(crate) struct Vault {
 }
 
 /// Why there is no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, CallError)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, CallError)]
 pub(crate) enum VaultError {
     #[error("the lock is stuck")]
     #[retry(after = "100ms")]
     Stuck,
+    #[error("the stream came to nothing: {0}")]
+    Torn(String),
+}
+
+impl From<ItemsError> for VaultError {
+    fn from(error: ItemsError) -> Self {
+        Self::Torn(error.to_string())
+    }
+}
+
+impl From<SinkError> for VaultError {
+    fn from(error: SinkError) -> Self {
+        Self::Torn(error.to_string())
+    }
 }
 
 impl Vault {
@@ -122,6 +139,51 @@ impl Vault {
     async fn burst(&self, text: String) -> String {
         panic!("{text}")
     }
+
+    /// Sends the numbers from 1 on.
+    #[handler(lease = "6s")]
+    fn count(&self, last: u64) -> impl Stream<Item = u64> {
+        stream::iter(1..=last)
+    }
+
+    /// Returns what came, in its order.
+    #[handler(lease = "6s", concurrency = 100)]
+    async fn pack(&self, mut parts: Items<String>) -> Result<Vec<String>, VaultError> {
+        let mut packed = Vec::new();
+        while let Some(part) = parts.next().await {
+            packed.push(part?);
+        }
+        Ok(packed)
+    }
+
+    /// Sends back what comes. Fails once if the word "stuck" was among it.
+    #[handler(lease = "6s", concurrency = 100)]
+    async fn echo(&self, cx: &Context, words: Items<String>, back: Sink<String>) -> Result<(), VaultError> {
+        self.send_back(cx, words, back).await
+    }
+
+    /// The same, and nothing of it is stored.
+    #[handler(lease = "6s", concurrency = 100, volatile)]
+    async fn talk(&self, cx: &Context, words: Items<String>, back: Sink<String>) -> Result<(), VaultError> {
+        self.send_back(cx, words, back).await
+    }
+}
+
+impl Vault {
+    async fn send_back(
+        &self,
+        cx: &Context,
+        mut words: Items<String>,
+        mut back: Sink<String>,
+    ) -> Result<(), VaultError> {
+        let mut is_stuck = false;
+        while let Some(word) = words.next().await {
+            let word = word?;
+            is_stuck |= word == "stuck";
+            back.send(word).await?;
+        }
+        if is_stuck && cx.attempt() == 1 { Err(VaultError::Stuck) } else { Ok(()) }
+    }
 }
 
 /// A service of the same name for three replicas, which need a longer lease.
@@ -134,6 +196,12 @@ impl Depot {
     async fn keep(&self, seconds: u64) -> u64 {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         seconds
+    }
+
+    /// Sends the numbers from 1 on.
+    #[handler(lease = "20s")]
+    fn pour(&self, last: u64) -> impl Stream<Item = u64> {
+        stream::iter(1..=last)
     }
 }
 
@@ -198,10 +266,10 @@ impl Stage {
         VaultClient::new(connect(&self.nats.url(), user).await)
     }
 
-    /// The secret in the subject of the vault's records.
-    pub(crate) async fn secret(&self) -> String {
-        let records = self.root.ask("$JS.API.STREAM.INFO.rq_OUT_vault", "").await;
-        let source = records["config"]["subject_transform"]["src"].as_str().unwrap();
+    /// The secret in the subject of the vault's records, or of its items.
+    pub(crate) async fn secret(&self, stream: &str) -> String {
+        let info = self.root.ask(&format!("$JS.API.STREAM.INFO.{stream}"), "").await;
+        let source = info["config"]["subject_transform"]["src"].as_str().unwrap();
         source.split('.').nth(2).unwrap().to_owned()
     }
 

@@ -14,8 +14,11 @@ pub(crate) struct Target {
     /// Different for every attempt; with `k.` before it, the id of a key.
     pub(crate) mark: String,
     pub(crate) secret: String,
+    pub(crate) item_secret: String,
     /// Where somebody else's outcome is stored, and as which message.
     pub(crate) outcome: (String, u64),
+    /// The same of an item that somebody else sends.
+    pub(crate) item: (String, u64),
     /// The subject of somebody else's request that is being run.
     held: String,
     /// What its ack subject ends in.
@@ -32,18 +35,24 @@ pub(crate) enum Needs {
     Held,
     /// A request of the shop that waits at the mint.
     Queued,
+    /// An item of mallory's own that says how a stream is to be.
+    Item,
 }
 
 impl Target {
     pub(crate) async fn new(stage: &Stage, shop: &VaultClient, needs: Needs, number: usize) -> Self {
         let letter = |n: usize| char::from(b'a' + u8::try_from(n % 26).unwrap());
         let mark: String = [number / 26, number].map(letter).into_iter().chain(['x'; 24]).collect();
-        let outcome = format!("rq.out.vault.shop.{ORDER}");
-        let sequence = stage.root.stored("rq_OUT_vault", &outcome).await.unwrap()["seq"].as_u64().unwrap();
+        let place = async |stream: &str, subject: String| {
+            let sequence = stage.root.stored(stream, &subject).await.unwrap()["seq"].as_u64().unwrap();
+            (subject, sequence)
+        };
         let mut target = Self {
             layout: stage.layout,
-            secret: stage.secret().await,
-            outcome: (outcome, sequence),
+            secret: stage.secret("rq_OUT_vault").await,
+            item_secret: stage.secret("rq_ITM_vault").await,
+            outcome: place("rq_OUT_vault", format!("rq.out.vault.shop.{ORDER}")).await,
+            item: place("rq_ITM_vault", format!("rq.itm.vault.shop.{ORDER}.up.1")).await,
             held: String::new(),
             numbers: String::new(),
             mark,
@@ -51,6 +60,10 @@ impl Target {
         match needs {
             Needs::Nothing => {}
             Needs::Prey => target.make_prey(stage).await,
+            Needs::Item => {
+                let config = json!({ "name": target.made(), "subjects": [target.made()] });
+                stage.root.store(&Sent::to(target.own_slot()).body(config)).await;
+            }
             Needs::Queued => {
                 stage.root.store(&Sent::request(target.queued(), "queued")).await;
             }
@@ -81,6 +94,11 @@ impl Target {
         stage.root.store(&Sent::to(subject).body("x")).await;
     }
 
+    /// A stream that is not there.
+    pub(crate) fn made(&self) -> String {
+        format!("made_{}", self.mark)
+    }
+
     pub(crate) fn prey(&self) -> String {
         format!("prey_{}", self.mark)
     }
@@ -103,6 +121,22 @@ impl Target {
         let record = format!("{kind}.vault.shop.{}", self.id());
         let stored = Aim::Stored("rq_OUT_vault".into(), format!("rq.{record}"));
         (Sent::to(format!("rq.put.{secret}.{record}")).body("forged"), stored)
+    }
+
+    /// An item that a handler sends to somebody else.
+    pub(crate) fn put_item(&self, secret: &str) -> (Sent, Aim) {
+        let item = format!("itm.vault.shop.{}.down.1", self.id());
+        let stored = Aim::Stored("rq_ITM_vault".into(), format!("rq.{item}"));
+        (Sent::to(format!("rq.put.{secret}.{item}")).body("forged"), stored)
+    }
+
+    /// A slot for an item that somebody else sends.
+    pub(crate) fn slot(&self) -> String {
+        format!("rq.itm.vault.shop.{}.up.1", self.id())
+    }
+
+    pub(crate) fn own_slot(&self) -> String {
+        format!("rq.itm.vault.mallory.{}.up.1", self.id())
     }
 
     pub(crate) fn ack(&self, body: &str) -> Sent {
