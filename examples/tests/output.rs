@@ -63,8 +63,8 @@ fn quickstart_runs_once_and_answers_every_send() {
     assert_eq!(numbers["answers"], numbers["sends"], "{text}");
     // One heartbeat each second.
     assert!((12..=20).contains(&numbers["heartbeats"]), "{text}");
-    // The numbers are those of what was shown before.
-    assert_eq!(count(&text, "sends the request"), numbers["sends"], "{text}");
+    // The numbers are those of what was shown before; a publish that is in doubt is made again, under its id.
+    assert!(count(&text, "sends the request") >= numbers["sends"], "{text}");
     assert!(count(&text, "lost patience") + 1 >= numbers["sends"], "{text}");
     for seen in ["accepted", "started, attempt 1", "heartbeat", "outcome of attempt 1"] {
         assert!(count(&text, seen) >= 1, "{seen}: {text}");

@@ -301,7 +301,7 @@ fn a_reader_says_what_it_has_room_for_and_repeats_it() {
 /// Whoever can write it somewhere can write it anywhere: nothing before it is missed.
 #[test]
 fn what_is_no_frame_is_passed_and_says_nothing_of_the_slots_before_it() {
-    let mut reader = Reader::new(true);
+    let mut reader = Reader::new(1, true);
     let frame = |first| Slot::Frame(Head { epoch: 1, writer: [1; 16], first, count: 1, end: None });
     assert_eq!(reader.take(1, frame(1), 1), Taken::Items);
     assert_eq!(reader.take(1000, Slot::Foreign, 0), Taken::NotYet);
