@@ -61,8 +61,10 @@ pub(crate) enum Mark {
 }
 
 impl Mark {
-    /// All of them.
-    pub(super) const ALL: [Self; 29] = [
+    /// What happens only where there are streams.
+    pub(super) const OF_STREAMS: [Self; 3] = [Self::ItemRead, Self::StreamBegunAnew, Self::TakenAgain];
+    /// All others.
+    pub(super) const ALL: [Self; 26] = [
         Self::Redelivery,
         Self::Forgotten,
         Self::StaleAck,
@@ -72,9 +74,6 @@ impl Mark {
         Self::Resumed,
         Self::Progress,
         Self::ProgressStored,
-        Self::ItemRead,
-        Self::StreamBegunAnew,
-        Self::TakenAgain,
         Self::HandOver,
         Self::HandOverAtCheckpoint,
         Self::LostLease,

@@ -22,8 +22,8 @@ const RETENTION: Duration = Duration::from_secs(2 * 60 * 60);
 pub(super) const PATIENT: Duration = Duration::from_secs(60 * 60);
 
 const METHODS: [Method; 6] = [
-    Method { up: true, down: true, ..method("usual", 30, 5) },
-    Method { up: true, down: true, volatile: true, ..method("quick", 6, 3) },
+    method("usual", 30, 5),
+    method("quick", 6, 3),
     method("single", 6, 1),
     Method { fenced: true, ..method("fenced", 6, 2) },
     Method { once: true, ..method("once", 6, 1) },
@@ -210,9 +210,22 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(seed: u64) -> Self {
+        Self::of_methods(seed, &METHODS)
+    }
+
+    /// The same with streams: every method has them, every other one does not store them.
+    pub(super) fn with_streams(seed: u64) -> Self {
+        let mut methods = METHODS;
+        for (at, method) in methods.iter_mut().enumerate() {
+            (method.up, method.down, method.volatile) = (true, true, at % 2 == 1);
+        }
+        Self::of_methods(seed, &methods)
+    }
+
+    fn of_methods(seed: u64, methods: &[Method]) -> Self {
         let random = &mut Random::new(seed);
         let replicas = pick(random, &[1, 1, 3]);
-        let mut methods = METHODS.to_vec();
+        let mut methods = methods.to_vec();
         while methods.len() > 3 {
             methods.remove(index(random, methods.len()));
         }
