@@ -5,7 +5,7 @@ mod streams;
 
 use std::{future::IntoFuture, time::Duration};
 
-use requite::{CallError, CancelAnswer, RequestId, Server, Setup, Unavailable, Why};
+use requite::{CallError, CallEvent, CancelAnswer, RequestId, Server, Setup, Unavailable, Why};
 use requite_test::NatsCluster;
 use serde_json::{Value, json};
 
@@ -88,7 +88,9 @@ async fn calls(stage: &Stage) -> Vec<&'static str> {
     let (first, second) =
         tokio::join!(soon("awaited", accepted), soon("attached by id", elsewhere.attach_wait("").id(id)));
     assert_eq!((first.unwrap(), second.unwrap()), (2, 2));
-    let cancelled = soon("started", shop.wait(3).start()).await.unwrap();
+    let mut cancelled = soon("accepted", shop.wait(3).start()).await.unwrap();
+    let mut events = cancelled.events();
+    while !matches!(soon("started", events.next()).await, Some(CallEvent::Started { .. })) {}
     assert_eq!(soon("cancel", cancelled.cancel()).await, Ok(CancelAnswer::Signalled));
     assert_eq!(soon("goes on", cancelled).await.unwrap(), 3);
     soon("with a worker", shop.stamp("c".into()).require_worker()).await.unwrap();
