@@ -3,7 +3,7 @@
 
 use data_encoding::BASE64;
 use requite::{CallEvent, RequestId, SinkError, async_nats::Subscriber};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use serde_json::json;
 
@@ -24,11 +24,13 @@ struct Frame {
 }
 
 /// What a reader says to its writer.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Credit {
+    reader: u64,
     epoch: u32,
     items: u64,
     bytes: u64,
+    #[serde(default)]
     left: bool,
 }
 
@@ -41,8 +43,6 @@ struct Signal {
     worker: &'static str,
     n: u64,
 }
-
-const LEFT: Credit = Credit { epoch: 1, items: u64::MAX, bytes: u64::MAX, left: true };
 
 fn packed(value: &impl Serialize) -> Vec<u8> {
     rmp_serde::to_vec_named(value).unwrap()
@@ -62,6 +62,24 @@ fn message(subject: impl Into<String>, body: &[u8]) -> Sent {
 /// The same with what the server says of what it has stored in this slot.
 fn genuine(subject: impl Into<String>, slot: &str) -> Sent {
     message(subject, &frame(1, None)).header("Nats-Stream", "rq_ITM_vault").header("Nats-Subject", slot)
+}
+
+/// The first credit on this subject that a reader gives.
+async fn given(heard: &mut Subscriber, subject: &str) -> Credit {
+    loop {
+        let message = next(heard, PATIENCE).await.expect("credit is given");
+        if message.subject.as_str() == subject {
+            let credit: Credit = rmp_serde::from_slice(&message.payload).unwrap();
+            if credit.epoch > 0 {
+                return credit;
+            }
+        }
+    }
+}
+
+/// What the same reader says at last.
+fn left(credit: Credit) -> Vec<u8> {
+    packed(&Credit { left: true, ..credit })
 }
 
 fn is_forged(event: &CallEvent) -> bool {
@@ -209,7 +227,7 @@ impl Scene<'_> {
         self.listens(&id).await;
         for side in ["down", "up"] {
             let stored = format!("rq.itm.vault.shop.{id}.{side}.1");
-            let forged = self.kept(side, |it| genuine(it, &stored)).await;
+            let forged = self.kept(&format!("genuine-{side}"), |it| genuine(it, &stored)).await;
             self.bring(&forged, &format!("rq.in.shop.vault.{id}.{side}.1")).await;
         }
         // Whoever may write on the inbox is believed: that nobody may is what protects it.
@@ -249,23 +267,29 @@ impl Scene<'_> {
         "another's frame where nothing is stored"
     }
 
-    /// Resolves when the handler of a call has begun to listen: it gives credit then.
-    async fn listens(&mut self, id: &RequestId) {
-        let credit = format!("rq.sig.vault.shop.{id}.credit");
-        while next(&mut self.signals, PATIENCE).await.expect("it gives credit").subject.as_str() != credit {}
+    /// Resolves when the handler of a call has begun to listen: with the credit that it gives then.
+    async fn listens(&mut self, id: &RequestId) -> Credit {
+        given(&mut self.signals, &format!("rq.sig.vault.shop.{id}.credit")).await
     }
 
-    /// "The reader wants no more, ever", to either writer.
+    /// "The reader wants no more, ever", to either writer, from somebody who knows what its reader's word looks like.
     async fn credit(&mut self) -> &'static str {
-        let forged = self.kept("credit", |it| message(it, &packed(&LEFT))).await;
+        let mut controls = self.stage.root.subscribe("rq.ctl.vault.shop.*.*.credit").await;
+        self.stage.root.denied().await;
         let (mut words, mut back, call) = self.shop.echo().key("talk").open().await.unwrap();
+        let id = call.id().clone();
         words.send("a".into()).await.unwrap();
         assert_eq!(back.next().await, Some(Ok("a".into())));
-        self.bring(&forged, &format!("rq.sig.vault.shop.{}.credit", call.id())).await;
-        self.reflect(&forged, &format!("rq.ctl.vault.shop.{}.credit", call.id())).await;
+        let up = left(self.listens(&id).await);
+        let down = left(given(&mut controls, &format!("rq.ctl.vault.shop.{id}.credit")).await);
+        let (up, down) =
+            (self.kept("up", |it| message(it, &up)).await, self.kept("down", |it| message(it, &down)).await);
+        self.bring(&up, &format!("rq.sig.vault.shop.{id}.credit")).await;
+        self.reflect(&down, &format!("rq.ctl.vault.shop.{id}.credit")).await;
 
         let (mut believes, _back, other) = self.shop.echo().key("hush").open().await.unwrap();
-        let up = message(format!("rq.sig.vault.shop.{}.credit", other.id()), &packed(&LEFT));
+        let up = left(self.listens(other.id()).await);
+        let up = message(format!("rq.sig.vault.shop.{}.credit", other.id()), &up);
         until("whoever may give credit is believed", async || {
             self.stage.root.send(&up).await;
             believes.send("a".into()).await == Err(SinkError::Left)
@@ -308,19 +332,32 @@ impl Scene<'_> {
     }
 
     /// What a worker of another service pulls keeps its headers, and its own subject with them.
-    async fn redirected(&self, minter: &Actor) -> &'static str {
-        let (mut parts, call) = self.shop.pack().key("bag").open().await.unwrap();
-        let own = format!("rq.req.mint.coin.mallory.{}", call.id());
-        let slot = format!("rq.itm.vault.shop.{}.up.1", call.id());
-        self.mallory.send(&message(&own, &frame(1, None))).await;
-        self.mallory.denied().await;
-        let pull = Sent::to("$JS.API.CONSUMER.MSG.NEXT.rq_REQ_mint.coin").body(json!({ "batch": 100 }));
-        minter.send(&pull.reply(&slot)).await;
-        until("it is stored", async || self.stage.root.stored("rq_ITM_vault", &own).await.is_some()).await;
-        assert!(self.stage.root.stored("rq_ITM_vault", &slot).await.is_none());
-        parts.send("a".into()).await.unwrap();
-        parts.finish().await.unwrap();
-        assert_eq!(call.await.unwrap(), ["a"]);
-        "a redirected pull in another's slot"
+    async fn redirected(&mut self, minter: &Actor) -> &'static str {
+        self.stage.root.ask("$JS.API.STREAM.PURGE.rq_REQ_mint", "").await;
+        let (mut words, mut back, call) = self.shop.echo().key("bag").open().await.unwrap();
+        let id = call.id().clone();
+        let credit = left(self.listens(&id).await);
+        let slot = format!("rq.itm.vault.shop.{id}.up.1");
+        let pull = Sent::to("$JS.API.CONSUMER.MSG.NEXT.rq_REQ_mint.coin").body(json!({ "batch": 1 }));
+        let own = |name: &str| format!("rq.req.mint.coin.mallory.k.{name}");
+        for (name, body, to) in [
+            ("frame", &frame(1, None), &slot),
+            ("credit", &credit, &format!("rq.sig.vault.shop.{id}.credit")),
+        ] {
+            let answer = self.mallory.publish(&message(own(name), body)).await;
+            assert!(answer["seq"].is_u64(), "{answer}");
+            minter.send(&pull.clone().reply(to)).await;
+            assert_eq!(minter.denied().await, Vec::<String>::new());
+        }
+        let root = &self.stage.root;
+        until("it is stored", async || root.stored("rq_ITM_vault", &own("frame")).await.is_some()).await;
+        assert!(root.stored("rq_ITM_vault", &slot).await.is_none());
+        while next(&mut self.signals, PATIENCE).await.expect("it is redirected").payload != credit {}
+        words.send("a".into()).await.unwrap();
+        assert_eq!(back.next().await, Some(Ok("a".into())));
+        words.finish().await.unwrap();
+        assert_eq!(back.next().await, None);
+        call.await.unwrap();
+        "a redirected pull in another's slot, and as credit"
     }
 }
