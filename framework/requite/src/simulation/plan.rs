@@ -315,16 +315,6 @@ impl Plan {
         }
     }
 
-    /// Who waits for a call that has streams, and whose alone it is, sends and reads.
-    fn open_streams(&mut self) {
-        for call in &mut self.calls {
-            let opens = matches!(call.manner, Manner::Wait) && call.key.is_none() && call.cancel.is_none();
-            if opens && call.method.up {
-                call.job.items = 1 + u64::from(call.job.tag % 40);
-            }
-        }
-    }
-
     fn draw_manner(&self, random: &mut Random, by: usize, keyed: bool) -> Manner {
         match random.below(6) {
             0 => {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{Manner, Plan};
+
 /// How a handler's run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::simulation) enum End {
@@ -55,5 +57,17 @@ impl Job {
         let step = self.script[at];
         // A plug in the last step would be pulled for ever.
         if at + 1 == self.script.len() { Step { plug: None, ..step } } else { step }
+    }
+}
+
+impl Plan {
+    /// Who waits for a call that has streams, and whose alone it is, sends and reads.
+    pub(super) fn open_streams(&mut self) {
+        for call in &mut self.calls {
+            let opens = matches!(call.manner, Manner::Wait) && call.key.is_none() && call.cancel.is_none();
+            if opens && call.method.up {
+                call.job.items = 1 + u64::from(call.job.tag % 40);
+            }
+        }
     }
 }
