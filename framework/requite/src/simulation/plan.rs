@@ -216,9 +216,8 @@ impl Plan {
     /// The same with streams: every method has them, every other one does not store them.
     pub(super) fn with_streams(seed: u64) -> Self {
         let mut methods = METHODS;
-        for (at, method) in methods.iter_mut().enumerate() {
-            (method.up, method.down, method.volatile) = (true, true, at % 2 == 1);
-        }
+        methods.iter_mut().step_by(2).for_each(|it| it.volatile = true);
+        methods.iter_mut().for_each(|it| (it.up, it.down) = (true, true));
         Self::of_methods(seed, &methods)
     }
 
