@@ -36,7 +36,7 @@ pub(super) async fn check<B: Broker>(
     let dead_letter = subjects.dead_letter("-rights", "-rights", "-.0");
     let puts = put_prefixes.map(|prefix| format!("{prefix}-rights.-.0"));
     let items = item_secret.map(|secret| format!("{}0", subjects.frames_put(secret, "-rights", "-.0")));
-    for subject in puts.into_iter().chain([dead_letter]).chain(items.filter(|_| false)) {
+    for subject in puts.into_iter().chain([dead_letter]).chain(items) {
         let headers = Headers::default().with_own(header::EXPECTED_LAST, NEVER.to_string());
         let write = Outgoing::new(subject.clone(), Bytes::new()).headers(headers);
         let answer = allowed(&mut events, &subject, api::store(broker, write, ANSWER_WITHIN)).await?;
