@@ -37,9 +37,9 @@ use crate::{
 /// (`allow_responses`): whoever sends himself a message with a reply subject may publish there then.
 ///
 /// **In one account this is a guard against mistakes.** Whoever may ask the server anything also says where its answer
-/// goes, and an empty answer, such as that there is no record, deletes a stream if it goes to the server's own API. Callers
-/// who may do harm belong in an account of their own, which [`Crossing`] describes; services that do not trust each
-/// other belong in different accounts, too.
+/// goes, and an empty answer, such as that there is no record, deletes a stream if it goes to the server's own API; an item
+/// of one's own creates one. Callers who may do harm belong in an account of their own, which [`Crossing`] describes;
+/// services that do not trust each other belong in different accounts, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permissions {
     publish: Vec<String>,
