@@ -210,10 +210,11 @@ impl Outflow {
             if operation.is_none() && action == Action::Wait {
                 action = self.writer().next(now);
             }
-            let (mut wake_at, is_idle) = (Moment::FAR, operation.is_none());
+            let is_idle = operation.is_none();
+            let mut wake_at = if is_idle { self.writer().wakes_at() } else { Moment::FAR };
             match std::mem::replace(&mut action, Action::Wait) {
                 Action::Wait => {}
-                Action::WaitUntil(until) => wake_at = until,
+                Action::WaitUntil(until) => wake_at = wake_at.min(until),
                 Action::Send(write) => {
                     let (epoch, id) = self.identity();
                     self.lane.send(epoch, id, &write).await;
@@ -223,7 +224,7 @@ impl Outflow {
                 other => operation = Some(self.operation(other)),
             }
             if is_idle && operation.is_none() && self.is_over() {
-                return;
+                return self.moved.notify_waiters();
             }
             tokio::select! {
                 biased;

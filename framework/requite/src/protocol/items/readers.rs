@@ -1,26 +1,40 @@
-//! Who reads a stream: the last one that leaves ends it, and no other.
+//! Who reads a stream: when the last one has left, the stream ends, and not before.
 
 use std::time::Duration;
 
-use super::SAID_EVERY;
+use super::{REPEATED_EVERY, SAID_EVERY};
 use crate::{protocol::time::Moment, wire::credit::Credit};
 
 /// A reader that was not heard for this long has left without a word.
 const GONE_AFTER: Duration = Duration::from_secs(SAID_EVERY.as_secs() * 3);
+/// When the last one that was heard has left, another one may not have been heard yet: it repeats its first word by then.
+const GRACE: Duration = Duration::from_secs(REPEATED_EVERY.as_secs() * 2);
 
 /// The readers that were heard, each with when it was last.
 #[derive(Debug, Default)]
-pub(super) struct Readers(Vec<(u64, Moment)>);
+pub(super) struct Readers {
+    heard: Vec<(u64, Moment)>,
+    /// When the stream ends, if nobody else is heard.
+    ends: Option<Moment>,
+}
 
 impl Readers {
-    /// Takes note of what one says; whether it was the last, and has left.
-    pub(super) fn heard(&mut self, credit: Credit, now: Moment) -> bool {
-        self.0.retain(|(reader, at)| *reader != credit.reader && now.since(*at) < GONE_AFTER);
+    /// Takes note of what one says.
+    pub(super) fn hear(&mut self, credit: Credit, now: Moment) {
         // Who only says that a caller is there reads nothing.
-        if !credit.left && credit.epoch > 0 {
-            self.0.push((credit.reader, now));
+        if credit.epoch == 0 {
+            return;
         }
-        credit.left && self.0.is_empty()
+        self.heard.retain(|(reader, at)| *reader != credit.reader && now.since(*at) < GONE_AFTER);
+        if !credit.left {
+            self.heard.push((credit.reader, now));
+        }
+        self.ends = if self.heard.is_empty() { self.ends.or(Some(now + GRACE)) } else { None };
+    }
+
+    /// When the stream ends because all have left.
+    pub(super) fn ends(&self) -> Option<Moment> {
+        self.ends
     }
 }
 
@@ -29,16 +43,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_last_reader_that_leaves_ends_the_stream() {
+    fn a_stream_ends_when_the_last_reader_has_left_and_no_other_is_heard() {
         let mut readers = Readers::default();
         let says = |reader, left| Credit { reader, epoch: 1, left, ..Credit::default() };
         let start = Moment(1);
-        assert!(!readers.heard(says(1, false), start));
-        assert!(!readers.heard(says(2, false), start));
-        assert!(!readers.heard(says(2, true), start));
-        assert!(readers.heard(says(1, true), start));
+        readers.hear(says(1, false), start);
+        readers.hear(says(2, false), start);
+        readers.hear(says(2, true), start);
+        assert_eq!(readers.ends(), None);
+        readers.hear(says(1, true), start);
+        readers.hear(Credit::default(), start + GRACE);
+        assert_eq!(readers.ends(), Some(start + GRACE));
+        // One that had not been heard yet.
+        readers.hear(says(3, false), start + GRACE);
+        assert_eq!(readers.ends(), None);
         // One that has not been heard for long does not count.
-        assert!(!readers.heard(says(3, false), start));
-        assert!(readers.heard(says(4, true), start + GONE_AFTER));
+        readers.hear(says(4, true), start + GRACE + GONE_AFTER);
+        assert_eq!(readers.ends(), Some(start + GRACE + GONE_AFTER + GRACE));
     }
 }

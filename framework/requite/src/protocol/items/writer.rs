@@ -255,9 +255,7 @@ impl Writer {
 
     /// What the reader says.
     pub(crate) fn credit(&mut self, credit: Credit, now: Moment) {
-        if self.readers.heard(credit, now) {
-            self.stop(Broken::Left);
-        }
+        self.readers.hear(credit, now);
         if credit.epoch != self.epoch {
             return;
         }
@@ -267,8 +265,16 @@ impl Writer {
         }
     }
 
+    /// When there is something to do whatever else happens: all readers have left.
+    pub(crate) fn wakes_at(&self) -> Moment {
+        self.readers.ends().unwrap_or(Moment::FAR)
+    }
+
     /// What there is to do; while a frame is on its way to be stored, nothing.
     pub(crate) fn next(&mut self, now: Moment) -> Action {
+        if self.readers.ends().is_some_and(|at| now >= at) {
+            self.stop(Broken::Left);
+        }
         if self.broken.is_some() || self.sent.is_some() {
             return Action::Wait;
         }
