@@ -7,4 +7,5 @@ mod many;
 mod peers;
 mod permissions;
 mod restarts;
+mod retries;
 mod sizes;

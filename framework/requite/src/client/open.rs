@@ -209,7 +209,7 @@ impl Flows {
                 (false, true) => Writer::new(1, random_bits()),
                 (false, false) => Writer::joining(random_bits()),
             };
-            let flow = Outflow::new(lane(Side::Up), writer, method.idle);
+            let flow = Outflow::new(lane(Side::Up), writer.up(), method.idle);
             Arc::new(if is_attached { flow.idle_until_used() } else { flow })
         });
         let down = method.down.then(|| Arc::new(Inflow::new(lane(Side::Down), method.idle)));

@@ -34,6 +34,9 @@ const MISSING_FOR: Duration = Duration::from_secs(5);
 /// Frames that may wait for one before them; it is fetched meanwhile.
 const EARLY: usize = 16;
 
+/// A handler that has dropped its items may be about to end. Only one that goes on without them has its caller told.
+const LEAVES_AFTER: Duration = Duration::from_secs(1);
+
 /// Few readers of a stream, and 64 random bits each.
 fn reader_id() -> u64 {
     let mut id = [0; 8];
@@ -112,6 +115,18 @@ impl Unread {
         self.wake();
     }
 
+    /// What should come cannot be had: there is no use in sending more.
+    fn fail(&mut self, why: ItemsError, leaves: Moment) {
+        self.reader.leave(leaves);
+        self.close(Some(why));
+    }
+
+    /// Whether there is nothing to take in any more, nor to say.
+    fn is_done(&self) -> bool {
+        let has_end = self.ending.is_some() || self.reader.end().is_some();
+        self.closed.is_some() && (has_end || !self.reader.is_leaving())
+    }
+
     /// Whether all is there that will be.
     fn check_end(&mut self, is_workers: bool) {
         let last = self.reader.last();
@@ -132,7 +147,7 @@ impl Unread {
     }
 
     /// Takes a frame in, and those that have waited for it; whether that was progress.
-    fn take(&mut self, mut slot: u64, mut frame: Received) -> bool {
+    fn take(&mut self, mut slot: u64, mut frame: Received, leaves: Moment) -> bool {
         let before = self.reader.slot();
         loop {
             self.asked |= frame.asks;
@@ -146,7 +161,7 @@ impl Unread {
                     }
                     self.put(frame);
                 }
-                Taken::Broken => self.close(Some(ItemsError::Broken { item: self.reader.last() })),
+                Taken::Broken => self.fail(ItemsError::Broken { item: self.reader.last() }, leaves),
                 Taken::Nothing => {}
                 Taken::NotYet => {
                     if self.early.len() < EARLY {
@@ -218,13 +233,22 @@ impl Inflow {
 
     /// Nobody reads any more.
     pub(crate) fn leave(&self) {
-        self.unread().reader.leave();
+        let at = self.leaves_at(self.lane.broker.now());
+        self.unread().reader.leave(at);
         self.moved.notify_one();
     }
 
-    /// Nothing more is taken in.
+    fn leaves_at(&self, now: Moment) -> Moment {
+        if self.lane.is_workers { now + LEAVES_AFTER } else { now }
+    }
+
+    /// Nothing more is taken in, nor said: a later attempt may want what comes.
     pub(crate) fn close(&self) {
-        self.unread().close(Some(ItemsError::Closed));
+        let mut unread = self.unread();
+        unread.reader.stay();
+        unread.close(Some(ItemsError::Closed));
+        drop(unread);
+        self.moved.notify_one();
     }
 
     /// The call has ended.
@@ -344,7 +368,7 @@ impl Task {
     fn look_around(&mut self, now: Moment) -> (Option<Credit>, Option<Moment>) {
         let mut unread = self.flow.unread();
         unread.check_end(self.flow.lane.is_workers);
-        if unread.closed.is_some() {
+        if unread.is_done() {
             return (None, None);
         }
         if std::mem::take(&mut unread.asked) {
@@ -354,6 +378,9 @@ impl Task {
             Ok(credit) => return (Some(credit), None),
             Err(at) => at,
         };
+        if unread.closed.is_some() {
+            return (None, Some(say_at));
+        }
         let silent_at = unread.heard + self.flow.idle;
         if now >= silent_at {
             (unread.heard, unread.silent) = (now, true);
@@ -376,7 +403,7 @@ impl Task {
             let since = *self.missing_since.get_or_insert(now);
             if is_behind && now.since(since) >= MISSING_FOR {
                 let item = unread.reader.last() + 1;
-                unread.close(Some(ItemsError::Lost { item }));
+                unread.fail(ItemsError::Lost { item }, self.flow.leaves_at(now));
             }
             drop(unread);
             if !is_behind {
@@ -400,7 +427,7 @@ impl Task {
         let now = self.flow.lane.broker.now();
         let mut unread = self.flow.unread();
         unread.heard = now;
-        if unread.take(slot, frame) {
+        if unread.take(slot, frame, self.flow.leaves_at(now)) {
             (self.look_at, self.looks, self.missing_since) = (now + LOOKS.0, LOOKS.0, None);
             self.is_needed = false;
         }
@@ -417,7 +444,7 @@ impl Task {
         match found {
             Ok(Some(frame)) => {
                 unread.heard = now;
-                unread.take(slot, frame);
+                unread.take(slot, frame, flow.leaves_at(now));
                 // There may be more behind it.
                 (self.look_at, self.looks, self.missing_since) = (Moment(0), LOOKS.0, None);
                 self.is_needed = false;
@@ -429,7 +456,7 @@ impl Task {
                     self.missing_since = None;
                 } else if now.since(since) >= MISSING_FOR {
                     let item = unread.reader.last() + 1;
-                    unread.close(Some(ItemsError::Lost { item }));
+                    unread.fail(ItemsError::Lost { item }, flow.leaves_at(now));
                 }
                 self.look_later(now);
             }

@@ -30,6 +30,7 @@ const CLAIM_AGAIN: Duration = Duration::from_millis(20);
 /// What a handler has of streams.
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
+    up: OnceLock<Arc<Inflow>>,
     down: OnceLock<Arc<Outflow>>,
     /// Why items did not get to the caller, where nobody but this could say so.
     undelivered: Mutex<Option<SinkError>>,
@@ -45,8 +46,16 @@ impl Streams {
         *self.undelivered.lock().expect("nobody panics with an error in hand") = Some(error);
     }
 
+    /// The handler has ended, and reads no more; the next attempt might, so its caller is not told.
+    pub(super) fn end(&self) {
+        if let Some(up) = self.up.get() {
+            up.close();
+        }
+    }
+
     /// Sees off what the handler has sent. What it produced counts only if that is stored.
     pub(super) async fn settle(&self, produced: Produced) -> Produced {
+        self.end();
         let flushed = match self.down.get() {
             Some(flow) => flow.flush().await,
             None => Ok(()),
@@ -89,6 +98,7 @@ fn lane(held: &Held, side: Side) -> Lane {
 /// What the handler's caller sends.
 pub(crate) fn items(held: &Arc<Held>) -> Arc<Inflow> {
     let flow = Arc::new(Inflow::new(lane(held, Side::Up), held.method.options.idle));
+    let _ = held.streams.get_or_init(Box::default).up.set(Arc::clone(&flow));
     let (held, reading) = (Arc::clone(held), Arc::clone(&flow));
     turns::spawn(async move {
         let Ok(ears) = reading.listen().await else {

@@ -84,6 +84,9 @@ async fn run(held: &Arc<Held>, keeper: &Keeper) -> Option<Ending> {
         () = max_run => (Ending::TimedOut, None),
         dropped = dropped(held) => return dropped,
     };
+    if let Some(streams) = held.streams.get() {
+        streams.end();
+    }
     *held.produced.lock().expect("nobody panics with the result in hand") = produced;
     Some(ending)
 }

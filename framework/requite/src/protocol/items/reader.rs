@@ -50,6 +50,8 @@ pub(crate) struct Reader {
     said: Option<(Credit, Moment)>,
     /// When it is said again.
     again: Duration,
+    /// From when on no more is wanted, ever; and whether that is now.
+    leaves: Moment,
     left: bool,
 }
 
@@ -70,6 +72,7 @@ impl Reader {
             end: None,
             said: None,
             again: REPEATED_EVERY,
+            leaves: Moment::FAR,
             left: false,
         }
     }
@@ -163,9 +166,19 @@ impl Reader {
         self.is_news(self.credit())
     }
 
-    /// No more is wanted, ever.
-    pub(crate) fn leave(&mut self) {
-        self.left = true;
+    /// No more is wanted from then on, ever.
+    pub(crate) fn leave(&mut self, at: Moment) {
+        self.leaves = self.leaves.min(at);
+    }
+
+    /// Whether that has still to be said.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaves < Moment::FAR && !self.left
+    }
+
+    /// Somebody else may want more.
+    pub(crate) fn stay(&mut self) {
+        self.leaves = Moment::FAR;
     }
 
     /// What the writer may send, as things stand.
@@ -200,11 +213,12 @@ impl Reader {
 
     /// What is to be said to the writer now, or until when nothing is.
     pub(crate) fn say(&mut self, now: Moment) -> Result<Credit, Moment> {
+        self.left |= now >= self.leaves;
         let credit = self.credit();
         let is_news = self.is_news(credit);
         let repeat_at = self.said.map_or(now, |(_, at)| at + self.again);
         if !is_news && now < repeat_at {
-            return Err(repeat_at);
+            return Err(if self.left { repeat_at } else { repeat_at.min(self.leaves) });
         }
         // The last message may be lost, and the writer wait for it.
         self.again = if is_news { REPEATED_EVERY } else { (self.again * 2).min(SAID_EVERY) };

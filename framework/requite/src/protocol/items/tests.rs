@@ -294,8 +294,33 @@ fn a_reader_says_what_it_has_room_for_and_repeats_it() {
     assert_eq!(reader.take(4, Slot::Foreign, 5), Taken::Nothing);
     assert_eq!(reader.take(5, frame(2, 2, 1), 5), Taken::Items);
     assert_eq!(reader.take(6, frame(2, 4, 1), 5), Taken::Broken);
-    reader.leave();
+    reader.leave(start + super::REPEATED_EVERY);
     assert!(reader.say(start + super::REPEATED_EVERY).unwrap().left);
+}
+
+/// Attempts read a caller's stream one after the other, each from the first item on.
+#[test]
+fn a_callers_stream_that_is_left_ends_for_the_attempts_behind() {
+    let mut writer = Writer::new(1, [1; 16]).up();
+    writer.offer("1".into()).unwrap();
+    write(&mut writer);
+    let left = Credit { reader: 1, epoch: 1, left: true, ..Credit::default() };
+    writer.credit(left, Moment(1));
+    let at = writer.wakes_at();
+    writer.answered(Answer::Stored, Moment(1));
+    assert_eq!(writer.offer("2".into()), Ok(None));
+    let Action::Write(last) = writer.next(at) else { panic!("the end is not written") };
+    assert_eq!((last.slot, last.items.len(), last.end), (2, 1, Some(End::Abandoned)));
+    assert_eq!((writer.offer("3".into()), writer.wakes_at()), (Err(Broken::Left), Moment::FAR));
+    assert_eq!(writer.answered(Answer::Stored, at), Action::Wait);
+    assert!(writer.is_flushed() && writer.has_ended() && writer.broken().is_none());
+
+    // Whoever only attached has no say in that; nor does an end help where nothing is stored.
+    for mut writer in [Writer::joining([1; 16]).up(), Writer::unstored(1, [1; 16]).up()] {
+        writer.credit(left, Moment(1));
+        assert_eq!(writer.next(at), Action::Wait);
+        assert_eq!(writer.broken(), Some(&Broken::Left));
+    }
 }
 
 /// Whoever can write it somewhere can write it anywhere: nothing before it is missed.

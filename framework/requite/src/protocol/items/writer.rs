@@ -110,6 +110,8 @@ pub(crate) struct Writer {
     /// Whether its number follows from what it finds, until it has begun.
     joins: bool,
     writer: WriterId,
+    /// Whether it is a caller's: attempts read it, each from the first item on.
+    is_up: bool,
     state: State,
     /// Whether it goes on behind what an earlier writer has stored, or begins anew with item 1.
     resumes: bool,
@@ -119,6 +121,8 @@ pub(crate) struct Writer {
     found: u64,
     gather: Gather,
     readers: Readers,
+    /// Whether the reader wants no more, and whoever comes after it is told so.
+    is_left: bool,
     /// The frame on its way: written again, it says the same.
     sent: Option<Write>,
     /// Of a stream that is not stored.
@@ -138,12 +142,14 @@ impl Writer {
             epoch,
             joins: false,
             writer,
+            is_up: false,
             state: State::Idle,
             resumes: false,
             slot: 1,
             found: 0,
             gather: Gather::new(epoch),
             readers: Readers::default(),
+            is_left: false,
             sent: None,
             unstored: None,
             again: AGAIN.0,
@@ -162,6 +168,11 @@ impl Writer {
     /// The writer of a stream that is not stored: it begins with item 1, whoever came before it.
     pub(crate) fn unstored(epoch: u32, writer: WriterId) -> Self {
         Self { unstored: Some(Unstored::new(epoch == 1)), ..Self::new(epoch, writer) }
+    }
+
+    /// The same of a caller's stream.
+    pub(crate) fn up(self) -> Self {
+        Self { is_up: true, ..self }
     }
 
     pub(crate) fn epoch(&self) -> u32 {
@@ -213,6 +224,9 @@ impl Writer {
     pub(crate) fn offer(&mut self, item: Bytes) -> Result<Option<Bytes>, Broken> {
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
+        }
+        if self.is_left {
+            return Err(Broken::Left);
         }
         if self.gather.ending().is_some() {
             return Err(Broken::Ended);
@@ -267,13 +281,24 @@ impl Writer {
 
     /// When there is something to do whatever else happens: all readers have left.
     pub(crate) fn wakes_at(&self) -> Moment {
-        self.readers.ends().unwrap_or(Moment::FAR)
+        self.readers.ends().filter(|_| !self.is_left).unwrap_or(Moment::FAR)
+    }
+
+    /// Nobody reads any more. An attempt that still comes must not wait for what nobody sends.
+    fn leave(&mut self) {
+        let is_ours = self.has_begun() || !self.joins;
+        if self.is_up && self.unstored.is_none() && is_ours {
+            self.is_left = true;
+            self.end(End::Abandoned);
+        } else {
+            self.stop(Broken::Left);
+        }
     }
 
     /// What there is to do; while a frame is on its way to be stored, nothing.
     pub(crate) fn next(&mut self, now: Moment) -> Action {
-        if self.readers.ends().is_some_and(|at| now >= at) {
-            self.stop(Broken::Left);
+        if now >= self.wakes_at() {
+            self.leave();
         }
         if self.broken.is_some() || self.sent.is_some() {
             return Action::Wait;
