@@ -41,15 +41,25 @@ where
     T: Serialize + ?Sized,
 {
     let mut payload = Vec::with_capacity(USUAL_SIZE);
+    encode_into(&mut payload, content_type, value)?;
+    Ok(payload.into())
+}
+
+/// Writes a value as [`encode`] does, behind what is there.
+pub(crate) fn encode_into<T>(
+    payload: &mut Vec<u8>,
+    content_type: ContentType,
+    value: &T,
+) -> Result<(), EncodeError>
+where
+    T: Serialize + ?Sized,
+{
     match content_type {
         ContentType::MessagePack => {
-            rmp_serde::encode::write_named(&mut payload, value).map_err(EncodeError::message_pack)?;
+            rmp_serde::encode::write_named(payload, value).map_err(EncodeError::message_pack)
         }
-        ContentType::Json => {
-            serde_json::to_writer(&mut payload, value).map_err(EncodeError::json)?;
-        }
+        ContentType::Json => serde_json::to_writer(payload, value).map_err(EncodeError::json),
     }
-    Ok(payload.into())
 }
 
 /// Reads a payload that may come from anybody. An empty payload is no value of any type: `()` is written as

@@ -19,7 +19,7 @@ use crate::{
     wire::{
         VERSION,
         credit::Credit,
-        frame::{Frame, OVERHEAD, WriterId},
+        frame::{Frame, OVERHEAD},
         header,
         jetstream::RawMessage,
     },
@@ -140,24 +140,21 @@ impl Lane {
         self.broker.server().max_payload.saturating_sub(HEADERS + OVERHEAD)
     }
 
-    fn frame(&self, epoch: u32, writer: WriterId, write: &Write) -> Outgoing {
-        let items = write.items.iter().map(|item| serde_bytes::Bytes::new(item)).collect();
-        let Write { first, end, ask, .. } = *write;
-        let frame = Frame { epoch, writer, first, end, ask, content_type: self.content_type.as_str(), items };
+    fn frame(&self, write: Write) -> Outgoing {
         let subject = joined([&self.puts, &write.slot.to_string()]);
-        let mut message = Outgoing::control(subject, frame.encode());
+        let mut message = Outgoing::control(subject, write.payload);
         message.headers = message.headers.with(header::KIND, header::KIND_ITEMS);
         message
     }
 
     /// Sends a frame that is not stored.
-    pub(crate) async fn send(&self, epoch: u32, writer: WriterId, write: &Write) {
-        let _ = self.broker.publish(self.frame(epoch, writer, write)).await;
+    pub(crate) async fn send(&self, write: Write) {
+        let _ = self.broker.publish(self.frame(write)).await;
     }
 
     /// Writes a frame into a slot that is empty.
-    pub(crate) async fn write(&self, epoch: u32, writer: WriterId, write: Write) -> writer::Answer {
-        let mut message = self.frame(epoch, writer, &write);
+    pub(crate) async fn write(&self, write: Write) -> writer::Answer {
+        let mut message = self.frame(write);
         message.headers = message
             .headers
             .with_own(header::EXPECTED_LAST, "0".into())

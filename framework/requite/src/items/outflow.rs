@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::lane::{Lane, credit_of};
@@ -23,7 +22,7 @@ use crate::{
         },
         time::Moment,
     },
-    wire::frame::{End, WriterId},
+    wire::frame::End,
 };
 
 /// What a producer and the writing task share.
@@ -57,7 +56,7 @@ impl Outflow {
         let heard = AtomicU64::new(lane.hears_from().0);
         let largest = lane.largest_item();
         let (taken, moved) = (Notify::new(), Notify::new());
-        let writer = Mutex::new(writer);
+        let writer = Mutex::new(writer.of(lane.content_type));
         Self { lane, writer, taken, moved, heard, idle, largest, is_idle_until_used: false }
     }
 
@@ -72,7 +71,7 @@ impl Outflow {
     }
 
     /// Takes an item in as soon as there is room.
-    pub(crate) async fn send(&self, mut item: Bytes) -> Result<(), SinkError> {
+    pub(crate) async fn send(&self, item: &[u8]) -> Result<(), SinkError> {
         if item.len() > self.largest {
             return Err(SinkError::TooLarge { bytes: item.len(), most: self.largest });
         }
@@ -82,14 +81,11 @@ impl Outflow {
             // Registered before the look: a change in between wakes us.
             moved.as_mut().enable();
             let offered = self.writer().offer(item);
-            item = match offered.map_err(|broken| self.error(broken))? {
-                Some(item) => item,
-                None => {
-                    self.taken.notify_one();
-                    return Ok(());
-                }
-            };
+            let is_taken = offered.map_err(|broken| self.error(broken))?;
             self.taken.notify_one();
+            if is_taken {
+                return Ok(());
+            }
             self.moved_in_time(began, moved).await?;
         }
     }
@@ -216,8 +212,7 @@ impl Outflow {
                 Action::Wait => {}
                 Action::WaitUntil(until) => wake_at = wake_at.min(until),
                 Action::Send(write) => {
-                    let (epoch, id) = self.identity();
-                    self.lane.send(epoch, id, &write).await;
+                    self.lane.send(write).await;
                     self.moved.notify_waiters();
                     continue;
                 }
@@ -250,11 +245,6 @@ impl Outflow {
         }
     }
 
-    fn identity(&self) -> (u32, WriterId) {
-        let writer = self.writer();
-        (writer.epoch(), writer.id())
-    }
-
     fn is_over(&self) -> bool {
         let writer = self.writer();
         writer.broken().is_some() || (writer.has_ended() && writer.is_flushed())
@@ -281,10 +271,7 @@ impl Outflow {
                 tokio::time::sleep(after).await;
                 Done::Seen(lane.read(slot).await.map(|it| it.map_or(Slot::Empty, |it| it.there)))
             }),
-            Action::Write(write) => {
-                let (epoch, id) = self.identity();
-                Box::pin(async move { Done::Written(lane.write(epoch, id, write).await) })
-            }
+            Action::Write(write) => Box::pin(async move { Done::Written(lane.write(write).await) }),
             Action::Wait | Action::WaitUntil(_) | Action::Send(_) => Box::pin(std::future::pending()),
         }
     }

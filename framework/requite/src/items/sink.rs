@@ -43,6 +43,8 @@ use crate::{
 pub struct Sink<T> {
     flow: Arc<Outflow>,
     content_type: ContentType,
+    /// For the encoding of items, one after the other.
+    encoded: Vec<u8>,
     /// Whether dropping it means that the writer gave up.
     is_callers: bool,
     /// The call goes on for as long as items may be sent.
@@ -56,7 +58,7 @@ impl<T: ItemType> Sink<T> {
         content_type: ContentType,
         call: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Self {
-        Self { flow, content_type, is_callers: call.is_some(), _call: call, item: PhantomData }
+        Self { flow, content_type, encoded: Vec::new(), is_callers: call.is_some(), _call: call, item: PhantomData }
     }
 
     /// Takes an item in; it is stored soon after. Where the reader has enough unread, this waits until it has not.
@@ -67,9 +69,10 @@ impl<T: ItemType> Sink<T> {
     /// If the item was not taken; the error says why, and whether the stream can be used on. A caller whose handler has ended gets
     /// [`SinkError::Ended`] or [`SinkError::Left`], and finds out more by awaiting the call.
     pub async fn send(&mut self, item: T) -> Result<(), SinkError> {
-        let encoded = codec::encode(self.content_type, &item)
+        self.encoded.clear();
+        codec::encode_into(&mut self.encoded, self.content_type, &item)
             .map_err(|error| SinkError::Unencodable { text: error.to_string() })?;
-        self.flow.send(encoded).await
+        self.flow.send(&self.encoded).await
     }
 
     /// Resolves when every item that was taken is stored.

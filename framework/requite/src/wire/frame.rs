@@ -1,5 +1,6 @@
 //! A frame: items of a stream that travel, and are stored, in one message.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes as Bin;
 
@@ -45,6 +46,55 @@ pub(crate) const OVERHEAD: usize = 128;
 /// The room that one item takes beside its bytes.
 pub(crate) const ITEM_OVERHEAD: usize = 5;
 
+/// The items of a frame as they are encoded, one behind the other, and room before them for the other fields: so an item
+/// is copied once, however many travel with it.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    bytes: Vec<u8>,
+    count: u16,
+}
+
+impl Packed {
+    /// With room for items that take so much.
+    pub(crate) fn with_capacity(size: usize) -> Self {
+        let mut bytes = Vec::with_capacity(OVERHEAD + size);
+        bytes.resize(OVERHEAD, 0);
+        Self { bytes, count: 0 }
+    }
+
+    pub(crate) fn push(&mut self, item: &[u8]) {
+        let len = u32::try_from(item.len()).expect("checked: what can be sent is shorter");
+        rmp::encode::write_bin_len(&mut self.bytes, len).expect("a Vec takes all");
+        self.bytes.extend_from_slice(item);
+        self.count += 1;
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        usize::from(self.count)
+    }
+
+    /// What the items take.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len() - OVERHEAD
+    }
+
+    /// The frame of these items, with the other fields of `head`.
+    pub(crate) fn seal(mut self, head: &Frame<'_>) -> Bytes {
+        let mut fields = Frame { items: Vec::new(), ..*head }.encode();
+        // The items come last. Of none, no more is there than their number.
+        fields.pop();
+        rmp::encode::write_array_len(&mut fields, self.count.into()).expect("a Vec takes all");
+        let start = OVERHEAD - fields.len();
+        self.bytes[start..OVERHEAD].copy_from_slice(&fields);
+        Bytes::from(self.bytes).slice(start..)
+    }
+}
+
+/// The same frame, which asks its reader how far it is.
+pub(crate) fn asking(frame: &Bytes) -> Bytes {
+    Frame::decode(frame).map_or_else(|| frame.clone(), |it| Frame { ask: true, ..it }.encode().into())
+}
+
 impl<'a> Frame<'a> {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let items: usize = self.items.iter().map(|item| item.len() + ITEM_OVERHEAD).sum();
@@ -71,7 +121,22 @@ mod tests {
             let frame = Frame { epoch, writer, first, end, ask: true, content_type, items: items.clone() };
             let bytes = frame.encode();
             assert!(bytes.len() <= OVERHEAD + 2 * ITEM_OVERHEAD + 3, "{}", bytes.len());
-            assert_eq!(Frame::decode(&bytes), Some(frame));
+            assert_eq!(Frame::decode(&bytes), Some(frame.clone()));
+
+            let mut packed = Packed::with_capacity(0);
+            items.iter().for_each(|item| packed.push(item));
+            assert_eq!(packed.seal(&frame), bytes);
+            let silent = Frame { ask: false, ..frame };
+            assert_eq!(asking(&silent.encode().into()), bytes);
+        }
+        let long = [1; 70_000];
+        for count in [0, 15, 16, 4_096] {
+            let mut packed = Packed::with_capacity(0);
+            (0..count).for_each(|n| packed.push(&long[..if n == 0 { 70_000 } else { n % 300 }]));
+            let head = Frame { epoch, writer, first, end: None, ask: false, content_type, items: Vec::new() };
+            let (size, sealed) = (packed.size(), packed.seal(&head));
+            assert!(sealed.len() <= OVERHEAD + size);
+            assert_eq!(Frame::decode(&sealed).unwrap().items.len(), count);
         }
         assert_eq!(Frame::decode(b"no"), None);
         assert_eq!(

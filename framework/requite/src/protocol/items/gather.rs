@@ -4,10 +4,13 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::{FRAME_BYTES, FRAME_ITEMS, WINDOW_BYTES, WINDOW_ITEMS};
-use crate::wire::{
-    credit::Credit,
-    frame::{End, ITEM_OVERHEAD},
+use super::{FRAME_ITEMS, WINDOW_BYTES, WINDOW_ITEMS};
+use crate::{
+    codec::ContentType,
+    wire::{
+        credit::Credit,
+        frame::{End, Frame, ITEM_OVERHEAD, Packed, WriterId, asking},
+    },
 };
 
 /// A frame for a slot.
@@ -15,20 +18,57 @@ use crate::wire::{
 pub(crate) struct Write {
     pub(crate) slot: u64,
     pub(crate) first: u64,
+    pub(crate) count: u64,
     pub(crate) end: Option<End>,
-    /// The reader is to say at once how far it is.
-    pub(crate) ask: bool,
-    pub(crate) items: Vec<Bytes>,
+    /// All of it, as it is sent.
+    pub(crate) payload: Bytes,
 }
 
-/// What one writer has taken in and not handed on.
+impl Write {
+    /// The reader is to say at once how far it is.
+    pub(super) fn asking(&self) -> Self {
+        Self { payload: asking(&self.payload), ..self.clone() }
+    }
+}
+
+/// What a writer says of itself in its frames.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Author {
+    pub(super) epoch: u32,
+    pub(super) writer: WriterId,
+    pub(super) content_type: ContentType,
+}
+
+impl Author {
+    fn write(self, slot: u64, first: u64, end: Option<End>, ask: bool, packed: Packed) -> Write {
+        let Self { epoch, writer, content_type } = self;
+        let content_type = content_type.as_str();
+        let count = packed.count() as u64;
+        let head = Frame { epoch, writer, first, end, ask, content_type, items: Vec::new() };
+        Write { slot, first, count, end, payload: packed.seal(&head) }
+    }
+
+    /// A frame without items, which says no more than who writes from here on.
+    pub(super) fn empty(self, slot: u64, first: u64, ask: bool) -> Write {
+        self.write(slot, first, None, ask, Packed::with_capacity(0))
+    }
+}
+
+/// What one writer has taken in and not put into a frame that is on its way.
 #[derive(Debug)]
 pub(super) struct Gather {
     /// The number of the first item that is here.
     pub(super) first: u64,
-    items: VecDeque<Bytes>,
-    /// What the items take in a frame.
+    /// How many there are, and what they take in frames.
+    count: u64,
     size: usize,
+    /// Frames that take no more, and one that does.
+    full: VecDeque<Packed>,
+    open: Option<Packed>,
+    /// No more is put into one frame.
+    frame_bytes: usize,
+    /// What the last frame took: the next one may be as large.
+    last_size: usize,
     /// Bytes of all items that were taken.
     taken: u64,
     credit: Credit,
@@ -39,28 +79,46 @@ pub(super) struct Gather {
 
 impl Gather {
     /// A first writer may send at once; a later one waits for credit.
-    pub(super) fn new(epoch: u32) -> Self {
+    pub(super) fn new(epoch: u32, frame_bytes: usize) -> Self {
         let credit = match epoch {
             1 => Credit { items: WINDOW_ITEMS, bytes: WINDOW_BYTES, ..Credit::default() },
             _ => Credit::default(),
         };
-        let (items, size, taken, ending, has_ended) = (VecDeque::new(), 0, 0, None, false);
-        Self { first: 1, items, size, taken, credit, ending, has_ended }
+        Self {
+            first: 1,
+            count: 0,
+            size: 0,
+            full: VecDeque::new(),
+            open: None,
+            frame_bytes,
+            last_size: 0,
+            taken: 0,
+            credit,
+            ending: None,
+            has_ended: false,
+        }
     }
 
     /// The number of the last item that was taken in.
     pub(super) fn last(&self) -> u64 {
-        self.first - 1 + self.items.len() as u64
+        self.first - 1 + self.count
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.last() < self.credit.items && self.taken < self.credit.bytes && self.size < FRAME_BYTES * 2
+        self.last() < self.credit.items && self.taken < self.credit.bytes && self.size < self.frame_bytes * 2
     }
 
-    pub(super) fn put(&mut self, item: Bytes) {
+    pub(super) fn put(&mut self, item: &[u8]) {
+        let most = item.len() + ITEM_OVERHEAD;
+        let is_full =
+            |open: &mut Packed| open.size() + most > self.frame_bytes || open.count() == FRAME_ITEMS;
+        self.full.extend(self.open.take_if(is_full));
+        let open = self.open.get_or_insert_with(|| Packed::with_capacity(most.max(self.last_size)));
+        let before = open.size();
+        open.push(item);
+        self.size += open.size() - before;
+        self.count += 1;
         self.taken += item.len() as u64;
-        self.size += item.len() + ITEM_OVERHEAD;
-        self.items.push_back(item);
     }
 
     pub(super) fn end(&mut self, end: End) {
@@ -83,44 +141,22 @@ impl Gather {
 
     /// Whether all was handed on, the end too.
     pub(super) fn is_empty(&self) -> bool {
-        self.items.is_empty() && self.ending.is_some() == self.has_ended
+        self.count == 0 && self.ending.is_some() == self.has_ended
     }
 
-    /// How many items the next frame has; nothing if there is nothing to say.
-    pub(super) fn next_frame(&self) -> Option<usize> {
-        let (mut count, mut size) = (0, 0);
-        for item in self.items.iter().take(FRAME_ITEMS) {
-            size += item.len() + ITEM_OVERHEAD;
-            if count > 0 && size > FRAME_BYTES {
-                break;
-            }
-            count += 1;
+    /// The next frame, which is not here any more then; nothing if there is nothing to say.
+    pub(super) fn next_frame(&mut self, author: Author, slot: u64) -> Option<Write> {
+        if self.is_empty() {
+            return None;
         }
-        (count > 0 || !self.is_empty()).then_some(count)
-    }
-
-    /// The frame of the first `count` items, which stay here until they are [handed on](Self::hand_on).
-    pub(super) fn frame(&self, slot: u64, count: usize) -> Write {
-        let end = self.ending.filter(|_| count == self.items.len());
-        Write {
-            slot,
-            first: self.first,
-            end,
-            ask: false,
-            items: self.items.iter().take(count).cloned().collect(),
-        }
-    }
-
-    /// A frame without items, which says no more than who writes from here on.
-    pub(super) fn empty_frame(&self, slot: u64) -> Write {
-        Write { slot, first: self.first, end: None, ask: false, items: Vec::new() }
-    }
-
-    /// The items and the end in this frame need not be said again.
-    pub(super) fn hand_on(&mut self, write: &Write) {
-        let count = write.items.len();
-        self.has_ended |= write.end.is_some();
-        self.size -= self.items.drain(..count).map(|item| item.len() + ITEM_OVERHEAD).sum::<usize>();
-        self.first += count as u64;
+        let packed = self.full.pop_front().or_else(|| self.open.take());
+        let packed = packed.unwrap_or_else(|| Packed::with_capacity(0));
+        let (first, count) = (self.first, packed.count() as u64);
+        (self.first, self.count) = (first + count, self.count - count);
+        self.last_size = packed.size();
+        self.size -= self.last_size;
+        let end = self.ending.filter(|_| self.count == 0);
+        self.has_ended |= end.is_some();
+        Some(author.write(slot, first, end, false, packed))
     }
 }

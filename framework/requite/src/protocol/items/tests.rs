@@ -12,21 +12,22 @@ use super::{
 };
 use crate::{
     protocol::time::Moment,
-    wire::{credit::Credit, frame::End},
+    wire::{
+        credit::Credit,
+        frame::{End, Frame},
+    },
 };
 
 /// What lies in the slots: who wrote it, and the items.
 type Log = BTreeMap<u64, (Slot, Vec<Bytes>)>;
 
-fn head(writer: &Writer, write: &Write) -> Slot {
-    let count = write.items.len() as u64;
-    Slot::Frame(Head {
-        epoch: writer.epoch(),
-        writer: writer.id(),
-        first: write.first,
-        count,
-        end: write.end,
-    })
+/// What a write is to whoever reads it.
+fn read(write: &Write) -> (Head, Vec<Bytes>) {
+    let Frame { epoch, writer, first, end, items, .. } = Frame::decode(&write.payload).unwrap();
+    let count = items.len() as u64;
+    assert_eq!((write.first, write.count, write.end), (first, count, end));
+    let items = items.into_iter().map(|item| Bytes::copy_from_slice(item)).collect();
+    (Head { epoch, writer, first, count, end }, items)
 }
 
 fn item(epoch: u32, number: u64) -> Bytes {
@@ -37,7 +38,7 @@ fn item(epoch: u32, number: u64) -> Bytes {
 struct Pen {
     writer: Writer,
     action: Action,
-    late: Option<(Slot, Write)>,
+    late: Option<Write>,
     most: u64,
 }
 
@@ -51,7 +52,7 @@ impl Pen {
     fn fill(&mut self) {
         while self.writer.last() < self.most && self.writer.found().is_some() {
             let next = item(self.writer.epoch(), self.writer.last() + 1);
-            if !matches!(self.writer.offer(next), Ok(None)) {
+            if self.writer.offer(&next) != Ok(true) {
                 break;
             }
         }
@@ -62,7 +63,7 @@ impl Pen {
 
     /// A frame that was sent long ago arrives.
     fn arrive(&mut self, log: &mut Log) -> bool {
-        self.late.take().is_some_and(|(head, write)| put(log, head, write))
+        self.late.take().is_some_and(|write| put(log, &write))
     }
 
     /// One step: `luck` says whether the write arrives, and whether its answer does.
@@ -82,11 +83,10 @@ impl Pen {
                 self.writer.seen(Ok(there), Moment(1))
             }
             Action::Write(write) => {
-                let head = head(&self.writer, &write);
                 let stored = if luck.0 {
-                    put(log, head, write)
+                    put(log, &write)
                 } else {
-                    self.late = Some((head, write));
+                    self.late = Some(write);
                     false
                 };
                 let answer = if stored && luck.1 { Answer::Stored } else { Answer::InDoubt };
@@ -96,10 +96,11 @@ impl Pen {
     }
 }
 
-fn put(log: &mut Log, head: Slot, write: Write) -> bool {
+fn put(log: &mut Log, write: &Write) -> bool {
     let empty = !log.contains_key(&write.slot);
     if empty {
-        log.insert(write.slot, (head, write.items));
+        let (head, items) = read(write);
+        log.insert(write.slot, (Slot::Frame(head), items));
     }
     empty
 }
@@ -205,32 +206,32 @@ fn write(writer: &mut Writer) -> Write {
 #[test]
 fn what_gathers_while_a_frame_is_on_its_way_goes_into_the_next() {
     let mut writer = Writer::new(1, [1; 16]);
-    assert_eq!(writer.offer(item(1, 1)), Ok(None));
-    assert_eq!(write(&mut writer).items.len(), 1);
+    assert_eq!(writer.offer(&item(1, 1)), Ok(true));
+    assert_eq!(write(&mut writer).count, 1);
     for number in 2..=5 {
-        assert_eq!(writer.offer(item(1, number)), Ok(None));
+        assert_eq!(writer.offer(&item(1, number)), Ok(true));
         assert_eq!(writer.next(Moment(1)), Action::Wait);
     }
     let Action::Write(second) = writer.answered(Answer::Stored, Moment(1)) else { panic!() };
-    assert_eq!((second.slot, second.first, second.items.len(), second.end), (2, 2, 4, None));
+    assert_eq!((second.slot, second.first, second.count, second.end), (2, 2, 4, None));
     writer.end(End::Finished);
     assert!(!writer.is_flushed());
     let Action::Write(last) = writer.answered(Answer::Stored, Moment(1)) else { panic!() };
-    assert_eq!((last.first, last.items.len(), last.end), (6, 0, Some(End::Finished)));
+    assert_eq!((last.first, last.count, last.end), (6, 0, Some(End::Finished)));
     assert_eq!(writer.answered(Answer::Stored, Moment(1)), Action::Wait);
     assert!(writer.is_flushed());
-    assert_eq!(writer.offer(item(1, 6)), Err(Broken::Ended));
+    assert_eq!(writer.offer(&item(1, 6)), Err(Broken::Ended));
 }
 
 #[test]
 fn a_writer_without_credit_takes_nothing_and_absolute_limits_may_come_twice_or_late() {
     let mut writer = Writer::new(1, [1; 16]);
-    let large = Bytes::from(vec![0; WINDOW_BYTES as usize / 8]);
+    let large = vec![0; WINDOW_BYTES as usize / 8];
     let mut sent = 0;
     loop {
-        match writer.offer(large.clone()) {
-            Ok(None) => sent += 1,
-            Ok(Some(_)) => match writer.next(Moment(1)) {
+        match writer.offer(&large) {
+            Ok(true) => sent += 1,
+            Ok(false) => match writer.next(Moment(1)) {
                 Action::Write(_) => {
                     writer.answered(Answer::Stored, Moment(1));
                 }
@@ -246,12 +247,12 @@ fn a_writer_without_credit_takes_nothing_and_absolute_limits_may_come_twice_or_l
     let more = Credit { epoch: 1, items: WINDOW_ITEMS, bytes: WINDOW_BYTES + 1, ..Credit::default() };
     for credit in [Credit { epoch: 2, ..more }, Credit { bytes: 0, items: 0, ..more }] {
         writer.credit(credit, Moment(1));
-        assert_eq!(writer.offer(large.clone()), Ok(Some(large.clone())));
+        assert_eq!(writer.offer(&large), Ok(false));
     }
     writer.credit(more, Moment(1));
     writer.credit(more, Moment(1));
-    assert_eq!(writer.offer(large.clone()), Ok(None));
-    assert_eq!(writer.offer(large.clone()), Ok(Some(large)));
+    assert_eq!(writer.offer(&large), Ok(true));
+    assert_eq!(writer.offer(&large), Ok(false));
 }
 
 #[test]
@@ -302,16 +303,16 @@ fn a_reader_says_what_it_has_room_for_and_repeats_it() {
 #[test]
 fn a_callers_stream_that_is_left_ends_for_the_attempts_behind() {
     let mut writer = Writer::new(1, [1; 16]).up();
-    writer.offer("1".into()).unwrap();
+    writer.offer(b"1").unwrap();
     write(&mut writer);
     let left = Credit { reader: 1, epoch: 1, left: true, ..Credit::default() };
     writer.credit(left, Moment(1));
     let at = writer.wakes_at();
     writer.answered(Answer::Stored, Moment(1));
-    assert_eq!(writer.offer("2".into()), Ok(None));
+    assert_eq!(writer.offer(b"2"), Ok(true));
     let Action::Write(last) = writer.next(at) else { panic!("the end is not written") };
-    assert_eq!((last.slot, last.items.len(), last.end), (2, 1, Some(End::Abandoned)));
-    assert_eq!((writer.offer("3".into()), writer.wakes_at()), (Err(Broken::Left), Moment::FAR));
+    assert_eq!((last.slot, last.count, last.end), (2, 1, Some(End::Abandoned)));
+    assert_eq!((writer.offer(b"3"), writer.wakes_at()), (Err(Broken::Left), Moment::FAR));
     assert_eq!(writer.answered(Answer::Stored, at), Action::Wait);
     assert!(writer.is_flushed() && writer.has_ended() && writer.broken().is_none());
 
@@ -355,16 +356,16 @@ fn who_joins_goes_on_behind_the_last_and_not_behind_an_end() {
         assert_eq!((writer.found(), writer.last()), (Some(4), 4));
     }
     let mut alone = Writer::joining([9; 16]);
-    assert!(alone.offer(item(1, 1)).unwrap().is_some());
+    assert_eq!(alone.offer(&item(1, 1)), Ok(false));
     alone.found_last(Ok(None), Moment(1));
     assert_eq!((alone.epoch(), alone.found()), (1, Some(0)));
-    assert_eq!(alone.offer(item(1, 1)), Ok(None));
+    assert_eq!(alone.offer(&item(1, 1)), Ok(true));
 }
 
 #[test]
 fn a_log_that_refuses_for_long_breaks_the_stream() {
     let mut writer = Writer::new(1, [1; 16]);
-    writer.offer(item(1, 1)).unwrap();
+    writer.offer(&item(1, 1)).unwrap();
     write(&mut writer);
     let mut now = Moment(1);
     let mut refusals = VecDeque::new();
@@ -380,7 +381,7 @@ fn a_log_that_refuses_for_long_breaks_the_stream() {
 #[test]
 fn an_end_that_is_said_while_a_frame_is_on_its_way_follows_in_one_of_its_own() {
     let mut writer = Writer::new(1, [1; 16]);
-    writer.offer(item(1, 1)).unwrap();
+    writer.offer(&item(1, 1)).unwrap();
     let first = write(&mut writer);
     writer.end(End::Finished);
     writer.answered(Answer::InDoubt, Moment(1));
@@ -392,7 +393,7 @@ fn an_end_that_is_said_while_a_frame_is_on_its_way_follows_in_one_of_its_own() {
 /// A wire that loses frames and words of credit, and brings some late.
 #[derive(Default)]
 struct Wire {
-    down: VecDeque<(u32, Write)>,
+    down: VecDeque<Write>,
     up: VecDeque<Credit>,
 }
 
@@ -411,7 +412,7 @@ proptest! {
             match what {
                 0 if writer.last() < 20 => {
                     let next = item(epoch, writer.last() + 1);
-                    let _ = writer.offer(next);
+                    let _ = writer.offer(&next);
                 }
                 // Lost.
                 1 => { wire.down.remove(at); }
@@ -420,17 +421,16 @@ proptest! {
                 3 if at < wire.down.len() => wire.down.swap(0, at),
                 5 => {
                     while let Action::Send(write) = writer.next(now) {
-                        wire.down.push_back((writer.epoch(), write));
+                        wire.down.push_back(write);
                     }
                 }
                 6 => {
-                    while let Some((epoch, write)) = wire.down.pop_front() {
-                        let count = write.items.len() as u64;
-                        let head = Head { epoch, writer: [1; 16], first: write.first, count, end: write.end };
-                        let taken = reader.take(write.slot, Slot::Frame(head), count);
+                    while let Some(write) = wire.down.pop_front() {
+                        let (head, items) = read(&write);
+                        let taken = reader.take(write.slot, Slot::Frame(head), head.count);
                         if taken == Taken::Items {
-                            write.items.iter().for_each(|_| { reader.read(1); });
-                            seen.extend(write.items);
+                            items.iter().for_each(|_| { reader.read(1); });
+                            seen.extend(items);
                         }
                         prop_assert_ne!(taken, Taken::Broken);
                         wire.up.push_back(reader.say_now(reader.is_behind(), now));
@@ -455,9 +455,9 @@ fn items_of_a_power_of_two_fill_a_frame_with_what_encodes_them() {
     for size in [16, 64, 128].map(|kib| kib << 10) {
         let mut writer = Writer::new(1, [1; 16]);
         // MessagePack puts five bytes before as many.
-        let item = Bytes::from(vec![0; size + 5]);
-        while let Ok(None) = writer.offer(item.clone()) {}
+        let item = vec![0; size + 5];
+        while writer.offer(&item) == Ok(true) {}
         let Action::Write(first) = writer.next(Moment(1)) else { panic!() };
-        assert_eq!(first.items.len() * size, 256 << 10);
+        assert_eq!(first.count * size as u64, 256 << 10);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::gather::{Gather, Write};
+use super::gather::{Author, Gather, Write};
 use crate::protocol::time::Moment;
 
 /// How long a frame may go without a word of the reader before it is sent again; doubles from the first to the second.
@@ -47,7 +47,7 @@ impl Unstored {
     }
 
     /// The next frame to send, or until when there is none.
-    pub(super) fn next(&mut self, gather: &mut Gather, now: Moment) -> Result<Write, Moment> {
+    pub(super) fn next(&mut self, author: Author, gather: &mut Gather, now: Moment) -> Result<Write, Moment> {
         if let Some(at) = self.resend.take() {
             if at + 1 < self.kept.len() {
                 self.resend = Some(at + 1);
@@ -57,23 +57,21 @@ impl Unstored {
             }
         }
         if std::mem::take(&mut self.announce) {
-            let write = Write { ask: true, ..gather.empty_frame(self.slot) };
+            let write = author.empty(self.slot, gather.first, true);
             return Ok(self.keep(write, now));
         }
-        if let Some(count) = gather.next_frame() {
-            let write = gather.frame(self.slot, count);
-            gather.hand_on(&write);
+        if let Some(write) = gather.next_frame(author, self.slot) {
             return Ok(self.keep(write, now));
         }
         if std::mem::take(&mut self.ask) && !self.kept.is_empty() {
-            let write = Write { ask: true, ..gather.empty_frame(self.slot) };
+            let write = author.empty(self.slot, gather.first, true);
             return Ok(self.keep(write, now));
         }
         match self.kept.front() {
             Some(first) if now >= self.again_at => {
                 self.again = (self.again * 2).min(AGAIN.1);
                 self.again_at = now + self.again;
-                Ok(Write { ask: true, ..first.clone() })
+                Ok(first.asking())
             }
             Some(_) => Err(self.again_at),
             None => Err(Moment::FAR),

@@ -3,11 +3,15 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
 pub(crate) use super::gather::Write;
-use super::{gather::Gather, readers::Readers, unstored::Unstored};
+use super::{
+    FRAME_BYTES, UNSTORED_FRAME_BYTES,
+    gather::{Author, Gather},
+    readers::Readers,
+    unstored::Unstored,
+};
 use crate::{
+    codec::ContentType,
     protocol::time::Moment,
     wire::{
         credit::Credit,
@@ -110,6 +114,8 @@ pub(crate) struct Writer {
     /// Whether its number follows from what it finds, until it has begun.
     joins: bool,
     writer: WriterId,
+    /// In which items come.
+    content_type: ContentType,
     /// Whether it is a caller's: attempts read it, each from the first item on.
     is_up: bool,
     state: State,
@@ -142,12 +148,13 @@ impl Writer {
             epoch,
             joins: false,
             writer,
+            content_type: ContentType::MessagePack,
             is_up: false,
             state: State::Idle,
             resumes: false,
             slot: 1,
             found: 0,
-            gather: Gather::new(epoch),
+            gather: Gather::new(epoch, FRAME_BYTES),
             readers: Readers::default(),
             is_left: false,
             sent: None,
@@ -167,7 +174,13 @@ impl Writer {
 
     /// The writer of a stream that is not stored: it begins with item 1, whoever came before it.
     pub(crate) fn unstored(epoch: u32, writer: WriterId) -> Self {
-        Self { unstored: Some(Unstored::new(epoch == 1)), ..Self::new(epoch, writer) }
+        let gather = Gather::new(epoch, std::env::var("LIM").ok().and_then(|x| x.parse().ok()).unwrap_or(UNSTORED_FRAME_BYTES));
+        Self { unstored: Some(Unstored::new(epoch == 1)), gather, ..Self::new(epoch, writer) }
+    }
+
+    /// The same with items in this encoding.
+    pub(crate) fn of(self, content_type: ContentType) -> Self {
+        Self { content_type, ..self }
     }
 
     /// The same of a caller's stream.
@@ -177,10 +190,6 @@ impl Writer {
 
     pub(crate) fn epoch(&self) -> u32 {
         self.epoch
-    }
-
-    pub(crate) fn id(&self) -> WriterId {
-        self.writer
     }
 
     pub(crate) fn broken(&self) -> Option<&Broken> {
@@ -197,7 +206,7 @@ impl Writer {
     pub(crate) fn stored_by_now(&self) -> u64 {
         match &self.unstored {
             Some(unstored) => unstored.read_by_now(&self.gather),
-            None => self.gather.first - 1,
+            None => self.sent.as_ref().map_or(self.gather.first, |sent| sent.first) - 1,
         }
     }
 
@@ -220,8 +229,8 @@ impl Writer {
         (self.state == State::Open).then_some(self.found)
     }
 
-    /// Takes an item in, or gives it back if there is no credit for it.
-    pub(crate) fn offer(&mut self, item: Bytes) -> Result<Option<Bytes>, Broken> {
+    /// Takes an item in, if there is credit for it; whether it has.
+    pub(crate) fn offer(&mut self, item: &[u8]) -> Result<bool, Broken> {
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
         }
@@ -233,10 +242,10 @@ impl Writer {
         }
         self.begin(false);
         if self.state != State::Open || !self.gather.has_room() {
-            return Ok(Some(item));
+            return Ok(false);
         }
         self.gather.put(item);
-        Ok(None)
+        Ok(true)
     }
 
     /// Nothing comes behind what was taken.
@@ -303,12 +312,19 @@ impl Writer {
         if self.broken.is_some() || self.sent.is_some() {
             return Action::Wait;
         }
+        let author = self.author();
         match (self.state, &mut self.unstored) {
             (State::Idle, _) => Action::Wait,
             (State::Finding, _) => Action::Find(Duration::ZERO),
-            (State::Beginning, _) => self.write(0),
-            (State::Open, None) => self.gather.next_frame().map_or(Action::Wait, |count| self.write(count)),
-            (State::Open, Some(unstored)) => match unstored.next(&mut self.gather, now) {
+            (State::Beginning, _) => {
+                let empty = author.empty(self.slot, self.gather.first, false);
+                self.write(empty)
+            }
+            (State::Open, None) => match self.gather.next_frame(author, self.slot) {
+                Some(write) => self.write(write),
+                None => Action::Wait,
+            },
+            (State::Open, Some(unstored)) => match unstored.next(author, &mut self.gather, now) {
                 Ok(write) => Action::Send(write),
                 Err(Moment::FAR) => Action::Wait,
                 Err(until) => Action::WaitUntil(until),
@@ -316,11 +332,12 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, count: usize) -> Action {
-        let write = match self.state {
-            State::Open => self.gather.frame(self.slot, count),
-            _ => self.gather.empty_frame(self.slot),
-        };
+    fn author(&self) -> Author {
+        let Self { epoch, writer, content_type, .. } = *self;
+        Author { epoch, writer, content_type }
+    }
+
+    fn write(&mut self, write: Write) -> Action {
         self.sent = Some(write.clone());
         Action::Write(write)
     }
@@ -408,11 +425,15 @@ impl Writer {
     }
 
     fn write_again(&mut self) -> Action {
-        let Some(write) = &mut self.sent else {
+        let Some(sent) = self.sent.take() else {
             return Action::Wait;
         };
-        (write.slot, write.first) = (self.slot, self.gather.first);
-        Action::Write(write.clone())
+        // What a writer begins with follows from what is before it.
+        let write = match self.state {
+            State::Open => Write { slot: self.slot, ..sent },
+            _ => self.author().empty(self.slot, self.gather.first, false),
+        };
+        self.write(write)
     }
 
     fn wait(&mut self) -> Duration {
@@ -426,9 +447,7 @@ impl Writer {
         self.doubted = false;
         self.refused_since = None;
         self.slot += 1;
-        if let Some(write) = self.sent.take() {
-            self.gather.hand_on(&write);
-        }
+        self.sent = None;
         self.state = State::Open;
         self.next(now)
     }
