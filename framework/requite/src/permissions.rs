@@ -59,7 +59,7 @@ impl Permissions {
             api::read_any(&subjects.record_stream(), &subjects.record(caller, ANY_ID)),
             api::read_any(&subjects.record_stream(), &subjects.progress(caller, ANY_ID)),
             any_slot(subjects.frames(caller, ANY_ID, Side::Up)),
-            any_slot(subjects.frames_volatile(caller, ANY_ID, Side::Up)),
+            subjects.frames_volatile(caller, ANY_ID, Side::Up),
             subjects.credit(caller, ANY_ID, Side::Down),
             api::read_any(&subjects.item_stream(), &subjects.every_frame(caller)),
             api::stream_names(),
@@ -82,7 +82,7 @@ impl Permissions {
             api::read_leader(&records),
             api::read_leader(&items),
             any_slot(subjects.frames_put(ANY, ANY, ANY_ID)),
-            any_slot(subjects.frames_volatile(ANY, ANY_ID, Side::Down)),
+            subjects.frames_volatile(ANY, ANY_ID, Side::Down),
             subjects.credit(ANY, ANY_ID, Side::Up),
             subjects.dead_letters(),
             subjects.signal(ANY, ANY_ID),
@@ -97,7 +97,7 @@ impl Permissions {
             subjects.any_workers(ANY),
             subjects.requests(CANCEL),
             any_slot(subjects.frames_inbox(ANY, ANY_ID, Side::Up)),
-            any_slot(subjects.frames_volatile(ANY, ANY_ID, Side::Up)),
+            subjects.frames_volatile(ANY, ANY_ID, Side::Up),
             subjects.credit(ANY, ANY_ID, Side::Down),
         ];
         let publish = publish.into_iter().chain(subjects.record_puts()).chain(acks(&requests));
@@ -234,7 +234,7 @@ impl Crossing {
                 api::read_any(&subjects.record_stream(), &subjects.record(ANY, ANY_ID)),
                 api::read_any(&subjects.record_stream(), &subjects.progress(ANY, ANY_ID)),
                 any_slot(subjects.frames(ANY, ANY_ID, Side::Up)),
-                any_slot(subjects.frames_volatile(ANY, ANY_ID, Side::Up)),
+                subjects.frames_volatile(ANY, ANY_ID, Side::Up),
                 subjects.credit(ANY, ANY_ID, Side::Down),
                 api::read_any(&subjects.item_stream(), &subjects.every_frame(ANY)),
             ],
@@ -242,7 +242,7 @@ impl Crossing {
                 subjects.inbox(ANY, ANY_ID),
                 subjects.signal(ANY, ANY_ID),
                 any_slot(subjects.frames_inbox(ANY, ANY_ID, Side::Down)),
-                any_slot(subjects.frames_volatile(ANY, ANY_ID, Side::Down)),
+                subjects.frames_volatile(ANY, ANY_ID, Side::Down),
                 subjects.credit(ANY, ANY_ID, Side::Up),
             ],
         }
@@ -350,7 +350,7 @@ mod tests {
             of_items(caller.publish()),
             [
                 "rq.itm.billing.ada.*.*.up.*",
-                "rq.ctl.billing.ada.*.*.up.*",
+                "rq.ctl.billing.ada.*.*.up",
                 "rq.ctl.billing.ada.*.*.credit",
                 "$JS.API.DIRECT.GET.rq_ITM_billing.rq.itm.billing.ada.*.*.*.*",
             ]
@@ -362,15 +362,11 @@ mod tests {
         );
         assert_eq!(
             of_items(worker.publish()),
-            [
-                "rq.put.*.itm.billing.*.*.*.down.*",
-                "rq.sig.billing.*.*.*.down.*",
-                "rq.sig.billing.*.*.*.credit"
-            ]
+            ["rq.put.*.itm.billing.*.*.*.down.*", "rq.sig.billing.*.*.*.down", "rq.sig.billing.*.*.*.credit"]
         );
         assert_eq!(
             of_items(worker.subscribe()),
-            ["rq.in.*.billing.*.*.up.*", "rq.ctl.billing.*.*.*.up.*", "rq.ctl.billing.*.*.*.credit"]
+            ["rq.in.*.billing.*.*.up.*", "rq.ctl.billing.*.*.*.up", "rq.ctl.billing.*.*.*.credit"]
         );
     }
 }

@@ -156,11 +156,11 @@ impl ServiceSubjects {
         format!("{}.itm.{}.{caller}.{ANY_ID}.{ANY}.{ANY}", self.namespace, self.service)
     }
 
-    /// Where the frames of a stream that is not stored go, before their number.
+    /// Where the frames of a stream that is not stored go.
     pub(crate) fn frames_volatile(&self, caller: &str, id: &str, side: Side) -> String {
         match side {
-            Side::Up => format!("{}.ctl.{}.{caller}.{id}.up.", self.namespace, self.service),
-            Side::Down => format!("{}.down.", self.signal(caller, id)),
+            Side::Up => format!("{}.ctl.{}.{caller}.{id}.up", self.namespace, self.service),
+            Side::Down => format!("{}.down", self.signal(caller, id)),
         }
     }
 

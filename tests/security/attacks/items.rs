@@ -68,8 +68,8 @@ pub(crate) const ITEMS: &[Row] = &[
         Attempt::denied_to_hear("rq.sig.*.shop.*.*.credit", credit)
     }),
     row("hears what others send and do not store", ALL, Needs::Nothing, |t| {
-        let item = Sent::to(format!("rq.ctl.vault.shop.{}.up.1", t.id()));
-        Attempt::denied_to_hear("rq.ctl.vault.*.*.*.up.*", item)
+        let item = Sent::to(format!("rq.ctl.vault.shop.{}.up", t.id()));
+        Attempt::denied_to_hear("rq.ctl.vault.*.*.*.up", item)
     }),
     row("sends an item as another caller", EVERYBODY, Needs::Nothing, |t| {
         Attempt::denied(Sent::to(t.slot()), Aim::Stored("rq_ITM_vault".into(), t.slot()))

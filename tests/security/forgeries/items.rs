@@ -251,11 +251,11 @@ impl Scene<'_> {
         let (mut words, mut back, call) = self.shop.talk().key("call").open().await.unwrap();
         let id = call.id().clone();
         self.listens(&id).await;
-        self.bring(&forged, &format!("rq.sig.vault.shop.{id}.down.1")).await;
-        self.reflect(&forged, &format!("rq.ctl.vault.shop.{id}.up.1")).await;
+        self.bring(&forged, &format!("rq.sig.vault.shop.{id}.down")).await;
+        self.reflect(&forged, &format!("rq.ctl.vault.shop.{id}.up")).await;
 
         let (_words, mut believed, other) = self.shop.talk().key("prank").open().await.unwrap();
-        let down = format!("rq.sig.vault.shop.{}.down.1", other.id());
+        let down = format!("rq.sig.vault.shop.{}.down", other.id());
         self.stage.root.send(&message(down, &frame(1, None))).await;
         assert_eq!(believed.next().await, Some(Ok("forged".into())));
 

@@ -7,6 +7,7 @@
 mod attempt;
 mod bytes;
 mod codec;
+mod items;
 mod lease;
 mod pull;
 mod subject;
@@ -16,6 +17,7 @@ mod wire;
 
 pub use attempt::attempt;
 pub use codec::{json, msgpack};
+pub use items::items;
 pub use lease::lease;
 pub use pull::pull;
 pub use subject::{ack, subject};
@@ -25,11 +27,12 @@ pub use wire::{answers, envelope, record};
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("ack", ack),
     ("answers", answers),
     ("attempt", attempt),
     ("envelope", envelope),
+    ("items", items),
     ("json", json),
     ("lease", lease),
     ("msgpack", msgpack),

@@ -22,7 +22,6 @@ use crate::{
         items::reader::{Reader, Taken},
         time::Moment,
     },
-    subject::ANY,
     wire::{credit::Credit, frame::End},
 };
 
@@ -269,7 +268,7 @@ impl Inflow {
     pub(crate) async fn listen(&self) -> Result<Ears, ItemsError> {
         let broker = &self.lane.broker;
         let events = broker.events();
-        let frames = broker.subscribe(format!("{}{ANY}", self.lane.inbox)).await;
+        let frames = broker.subscribe(self.lane.listens()).await;
         let alive = match self.lane.is_workers {
             true => Some(broker.subscribe(self.lane.alive.clone()).await.map_err(|_| ItemsError::Closed)?),
             false => None,

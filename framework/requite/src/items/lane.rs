@@ -34,6 +34,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Received {
     pub(crate) there: Slot,
+    /// Which frame it says that it is.
+    pub(crate) slot: Option<u64>,
     pub(crate) content_type: ContentType,
     /// The writer wants to know at once that it is here.
     pub(crate) asks: bool,
@@ -41,8 +43,13 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    const FOREIGN: Self =
-        Self { there: Slot::Foreign, content_type: ContentType::MessagePack, asks: false, items: Vec::new() };
+    const FOREIGN: Self = Self {
+        there: Slot::Foreign,
+        slot: None,
+        content_type: ContentType::MessagePack,
+        asks: false,
+        items: Vec::new(),
+    };
 
     /// A message with these headers, to which the server has added its own so often.
     fn read(headers: &Headers, own: usize, payload: &Bytes) -> Self {
@@ -56,11 +63,12 @@ impl Received {
         let Some(content_type) = ContentType::parse(frame.content_type) else {
             return Self::FOREIGN;
         };
-        let Frame { epoch, writer, first, end, .. } = frame;
+        let Frame { epoch, writer, slot, first, end, .. } = frame;
         let items: Vec<Bytes> = frame.items.iter().map(|item| payload.slice_ref(item)).collect();
         let count = items.len() as u64;
         Self {
             there: Slot::Frame(Head { epoch, writer, first, count, end }),
+            slot,
             content_type,
             asks: frame.ask,
             items,
@@ -149,7 +157,7 @@ impl Lane {
 
     /// Sends a frame that is not stored.
     pub(crate) async fn send(&self, write: Write) {
-        let _ = self.broker.publish(self.frame(write)).await;
+        let _ = self.broker.publish(Outgoing::new(self.puts.clone(), write.payload)).await;
     }
 
     /// Writes a frame into a slot that is empty.
@@ -235,13 +243,20 @@ impl Lane {
         Ok(Some((taken, last)))
     }
 
+    /// Where frames arrive.
+    pub(crate) fn listens(&self) -> String {
+        if self.is_stored { joined([&self.inbox, ANY]) } else { self.inbox.clone() }
+    }
+
     /// The slot and the frame of a message on the inbox. Where frames are stored, it counts only if the server says, and says
     /// alone, that it stored it in this slot.
     pub(crate) fn heard(&self, message: &Message) -> Option<(u64, Received)> {
-        let slot = slot_of(&self.inbox, &message.subject)?;
         if !self.is_stored {
-            return is_frame(&message.headers, 0).then(|| (slot, Received::decode(&message.payload)));
+            let is_ours = *message.subject == *self.inbox && message.headers.iter().next().is_none();
+            let frame = is_ours.then(|| Received::decode(&message.payload))?;
+            return Some((frame.slot?, frame));
         }
+        let slot = slot_of(&self.inbox, &message.subject)?;
         let (mut stream, mut subject) = (false, false);
         for (name, last) in message.headers.lasts() {
             match name {

@@ -58,7 +58,14 @@ impl<T: ItemType> Sink<T> {
         content_type: ContentType,
         call: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Self {
-        Self { flow, content_type, encoded: Vec::new(), is_callers: call.is_some(), _call: call, item: PhantomData }
+        Self {
+            flow,
+            content_type,
+            encoded: Vec::new(),
+            is_callers: call.is_some(),
+            _call: call,
+            item: PhantomData,
+        }
     }
 
     /// Takes an item in; it is stored soon after. Where the reader has enough unread, this waits until it has not.

@@ -27,6 +27,9 @@ pub(crate) struct Frame<'a> {
     pub(crate) epoch: u32,
     #[serde(with = "serde_bytes")]
     pub(crate) writer: WriterId,
+    /// Which of its writer's frames, counted from 1. Of a frame that is stored its subject says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) slot: Option<u64>,
     /// The number of its first item, counted from 1; of a frame without items, that of the next one.
     pub(crate) first: u64,
     /// Nothing comes behind it.
@@ -41,8 +44,10 @@ pub(crate) struct Frame<'a> {
     pub(crate) items: Vec<&'a Bin>,
 }
 
+/// No stream has so many items.
+const LAST: u64 = 1 << 62;
 /// The room that the fields take, without the items.
-pub(crate) const OVERHEAD: usize = 128;
+pub(crate) const OVERHEAD: usize = 144;
 /// The room that one item takes beside its bytes.
 pub(crate) const ITEM_OVERHEAD: usize = 5;
 
@@ -103,9 +108,9 @@ impl<'a> Frame<'a> {
         bytes
     }
 
-    /// Reads a frame; the items are slices of `bytes`. Of a writer that counts from 0 there is none.
+    /// Reads a frame; the items are slices of `bytes`. No writer counts from 0, or as far as numbers go.
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
-        rmp_serde::from_slice(bytes).ok().filter(|it: &Self| it.epoch > 0 && it.first > 0)
+        rmp_serde::from_slice(bytes).ok().filter(|it: &Self| it.epoch > 0 && (1..=LAST).contains(&it.first))
     }
 }
 
@@ -116,9 +121,18 @@ mod tests {
     #[test]
     fn a_frame_round_trips() {
         let items = vec![Bin::new(b""), Bin::new(b"abc")];
-        let (epoch, writer, first, content_type) = (u32::MAX, [7; 16], u64::MAX, "application/msgpack");
+        let (epoch, writer, first, content_type) = (u32::MAX, [7; 16], LAST, "application/msgpack");
         for end in [None, Some(End::Finished), Some(End::Abandoned)] {
-            let frame = Frame { epoch, writer, first, end, ask: true, content_type, items: items.clone() };
+            let frame = Frame {
+                epoch,
+                writer,
+                slot: Some(first),
+                first,
+                end,
+                ask: true,
+                content_type,
+                items: items.clone(),
+            };
             let bytes = frame.encode();
             assert!(bytes.len() <= OVERHEAD + 2 * ITEM_OVERHEAD + 3, "{}", bytes.len());
             assert_eq!(Frame::decode(&bytes), Some(frame.clone()));
@@ -133,7 +147,16 @@ mod tests {
         for count in [0, 15, 16, 4_096] {
             let mut packed = Packed::with_capacity(0);
             (0..count).for_each(|n| packed.push(&long[..if n == 0 { 70_000 } else { n % 300 }]));
-            let head = Frame { epoch, writer, first, end: None, ask: false, content_type, items: Vec::new() };
+            let head = Frame {
+                epoch,
+                writer,
+                slot: None,
+                first,
+                end: None,
+                ask: false,
+                content_type,
+                items: Vec::new(),
+            };
             let (size, sealed) = (packed.size(), packed.seal(&head));
             assert!(sealed.len() <= OVERHEAD + size);
             assert_eq!(Frame::decode(&sealed).unwrap().items.len(), count);
@@ -141,7 +164,8 @@ mod tests {
         assert_eq!(Frame::decode(b"no"), None);
         assert_eq!(
             Frame::decode(
-                &Frame { epoch: 0, writer, first, end: None, ask: false, content_type, items }.encode()
+                &Frame { epoch: 0, writer, slot: None, first, end: None, ask: false, content_type, items }
+                    .encode()
             ),
             None
         );

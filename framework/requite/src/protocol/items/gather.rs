@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::{FRAME_ITEMS, WINDOW_BYTES, WINDOW_ITEMS};
+use super::{FRAME_BYTES, FRAME_ITEMS, WINDOW_BYTES, WINDOW_ITEMS};
 use crate::{
     codec::ContentType,
     wire::{
@@ -37,14 +37,17 @@ pub(super) struct Author {
     pub(super) epoch: u32,
     pub(super) writer: WriterId,
     pub(super) content_type: ContentType,
+    /// Whether its frames lie in slots whose subjects have their numbers.
+    pub(super) is_stored: bool,
 }
 
 impl Author {
     fn write(self, slot: u64, first: u64, end: Option<End>, ask: bool, packed: Packed) -> Write {
-        let Self { epoch, writer, content_type } = self;
+        let Self { epoch, writer, content_type, is_stored } = self;
         let content_type = content_type.as_str();
         let count = packed.count() as u64;
-        let head = Frame { epoch, writer, first, end, ask, content_type, items: Vec::new() };
+        let named = (!is_stored).then_some(slot);
+        let head = Frame { epoch, writer, slot: named, first, end, ask, content_type, items: Vec::new() };
         Write { slot, first, count, end, payload: packed.seal(&head) }
     }
 
@@ -65,8 +68,6 @@ pub(super) struct Gather {
     /// Frames that take no more, and one that does.
     full: VecDeque<Packed>,
     open: Option<Packed>,
-    /// No more is put into one frame.
-    frame_bytes: usize,
     /// What the last frame took: the next one may be as large.
     last_size: usize,
     /// Bytes of all items that were taken.
@@ -79,7 +80,7 @@ pub(super) struct Gather {
 
 impl Gather {
     /// A first writer may send at once; a later one waits for credit.
-    pub(super) fn new(epoch: u32, frame_bytes: usize) -> Self {
+    pub(super) fn new(epoch: u32) -> Self {
         let credit = match epoch {
             1 => Credit { items: WINDOW_ITEMS, bytes: WINDOW_BYTES, ..Credit::default() },
             _ => Credit::default(),
@@ -90,7 +91,6 @@ impl Gather {
             size: 0,
             full: VecDeque::new(),
             open: None,
-            frame_bytes,
             last_size: 0,
             taken: 0,
             credit,
@@ -105,13 +105,12 @@ impl Gather {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.last() < self.credit.items && self.taken < self.credit.bytes && self.size < self.frame_bytes * 2
+        self.last() < self.credit.items && self.taken < self.credit.bytes && self.size < FRAME_BYTES * 2
     }
 
     pub(super) fn put(&mut self, item: &[u8]) {
         let most = item.len() + ITEM_OVERHEAD;
-        let is_full =
-            |open: &mut Packed| open.size() + most > self.frame_bytes || open.count() == FRAME_ITEMS;
+        let is_full = |open: &mut Packed| open.size() + most > FRAME_BYTES || open.count() == FRAME_ITEMS;
         self.full.extend(self.open.take_if(is_full));
         let open = self.open.get_or_insert_with(|| Packed::with_capacity(most.max(self.last_size)));
         let before = open.size();

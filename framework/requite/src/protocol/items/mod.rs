@@ -23,8 +23,6 @@ pub(crate) const WINDOW_BYTES: u64 = 2 << 20;
 /// may be unread. It is a little above 256 KiB, so that items of 128 KiB go by twos, with what encodes them: alone, each
 /// of them waits for an answer of the server (`cargo bench --bench streams` shows the difference).
 pub(crate) const FRAME_BYTES: usize = 260 << 10;
-/// The same where frames are not stored: there the server has nothing to do but to pass them on.
-pub(crate) const UNSTORED_FRAME_BYTES: usize = 260 << 10;
 pub(crate) const FRAME_ITEMS: usize = 4 * 1024;
 /// A reader says this often that it is there.
 pub(crate) const SAID_EVERY: Duration = Duration::from_secs(5);

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 pub(crate) use super::gather::Write;
 use super::{
-    FRAME_BYTES, UNSTORED_FRAME_BYTES,
     gather::{Author, Gather},
     readers::Readers,
     unstored::Unstored,
@@ -154,7 +153,7 @@ impl Writer {
             resumes: false,
             slot: 1,
             found: 0,
-            gather: Gather::new(epoch, FRAME_BYTES),
+            gather: Gather::new(epoch),
             readers: Readers::default(),
             is_left: false,
             sent: None,
@@ -174,8 +173,7 @@ impl Writer {
 
     /// The writer of a stream that is not stored: it begins with item 1, whoever came before it.
     pub(crate) fn unstored(epoch: u32, writer: WriterId) -> Self {
-        let gather = Gather::new(epoch, std::env::var("LIM").ok().and_then(|x| x.parse().ok()).unwrap_or(UNSTORED_FRAME_BYTES));
-        Self { unstored: Some(Unstored::new(epoch == 1)), gather, ..Self::new(epoch, writer) }
+        Self { unstored: Some(Unstored::new(epoch == 1)), ..Self::new(epoch, writer) }
     }
 
     /// The same with items in this encoding.
@@ -188,6 +186,7 @@ impl Writer {
         Self { is_up: true, ..self }
     }
 
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn epoch(&self) -> u32 {
         self.epoch
     }
@@ -197,7 +196,7 @@ impl Writer {
     }
 
     /// The last item of this writer, those that are not written yet too.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn last(&self) -> u64 {
         self.gather.last()
     }
@@ -334,7 +333,7 @@ impl Writer {
 
     fn author(&self) -> Author {
         let Self { epoch, writer, content_type, .. } = *self;
-        Author { epoch, writer, content_type }
+        Author { epoch, writer, content_type, is_stored: self.unstored.is_none() }
     }
 
     fn write(&mut self, write: Write) -> Action {

@@ -1,0 +1,242 @@
+//! Streams of items: what frames and credit say, and both ends under whatever comes.
+
+use std::collections::VecDeque;
+
+use super::{
+    bytes::Choices,
+    codec::{on_a_workers_stack, within},
+};
+use crate::{
+    protocol::{
+        items::{
+            WINDOW_BYTES, WINDOW_ITEMS,
+            reader::{Reader, Taken},
+            writer::{Action, Answer, Broken, Head, Slot, Write, Writer},
+        },
+        time::Moment,
+    },
+    wire::{
+        credit::Credit,
+        frame::{End, Frame, Packed, asking},
+    },
+};
+
+/// Frames and credit are read where they lie, on a small stack, and written again as the same. A writer keeps to its slots,
+/// its numbers and its credit, whatever it is told; a reader takes each slot once, and never takes back what it allowed.
+pub fn items(data: &[u8]) {
+    codes(data);
+    let mut choices = Choices::new(data);
+    if choices.flag() { writes(choices) } else { reads(choices) }
+}
+
+fn codes(data: &[u8]) {
+    on_a_workers_stack(|| {
+        within(data.len(), || Frame::decode(data).is_some());
+        within(data.len(), || Credit::decode(data).is_some());
+    });
+    if let Some(credit) = Credit::decode(data) {
+        assert_eq!(Credit::decode(&credit.encode()), Some(credit));
+    }
+    let Some(frame) = Frame::decode(data) else {
+        return;
+    };
+    let bytes = frame.encode();
+    assert_eq!(Frame::decode(&bytes).as_ref(), Some(&frame));
+    assert!(
+        Frame::decode(&asking(&bytes.clone().into())).is_some_and(|it| it.ask && it.items == frame.items)
+    );
+    // A writer of ours knows what it says of itself.
+    if frame.content_type.len() <= 19 && frame.items.len() <= 4_096 {
+        let mut packed = Packed::with_capacity(0);
+        frame.items.iter().for_each(|item| packed.push(item));
+        assert_eq!(Frame::decode(&packed.seal(&frame)), Some(frame));
+    }
+}
+
+fn some_end(choices: &mut Choices<'_>) -> End {
+    if choices.flag() { End::Finished } else { End::Abandoned }
+}
+
+/// Numbers and names that are often right.
+fn some_head(choices: &mut Choices<'_>, first: u64) -> Head {
+    let epoch = 1 + u32::from(choices.byte() % 4);
+    let writer = [choices.byte() % 8; 16];
+    let first = match choices.byte() % 8 {
+        0 => 1,
+        1 => 1 + choices.number() % (1 << 62),
+        _ => first.max(1),
+    };
+    let end = (choices.byte() % 8 == 0).then(|| some_end(choices));
+    Head { epoch, writer, first, count: u64::from(choices.byte() % 5), end }
+}
+
+fn some_slot(choices: &mut Choices<'_>) -> Slot {
+    match choices.byte() % 4 {
+        0 => Slot::Empty,
+        1 => Slot::Foreign,
+        _ => Slot::Frame(some_head(choices, 1)),
+    }
+}
+
+fn some_credit(choices: &mut Choices<'_>) -> Credit {
+    let (reader, epoch) = (u64::from(choices.byte() % 3), u32::from(choices.byte() % 4));
+    let (items, bytes) = match choices.flag() {
+        true => (choices.number(), choices.number()),
+        false => (WINDOW_ITEMS + u64::from(choices.byte()), WINDOW_BYTES),
+    };
+    let (slot, said) = (u64::from(choices.byte()), choices.byte());
+    Credit { reader, epoch, items, bytes, slot, misses: said & 1 == 1, left: said & 6 == 6 }
+}
+
+/// What has become certain of a writer's frames.
+#[derive(Default)]
+struct Certain {
+    slot: u64,
+    /// The number that the next frame begins with.
+    next: Option<u64>,
+    ended: bool,
+}
+
+impl Certain {
+    /// A frame is stored, or sent for the first time.
+    fn is(&mut self, write: &Write) {
+        assert!(write.slot > self.slot, "a slot was used twice");
+        assert!(self.next.is_none_or(|next| write.first == next), "items were left out, or said twice");
+        assert!(!self.ended, "something comes behind the end");
+        let next = write.first + write.count;
+        *self = Self { slot: write.slot, next: Some(next), ended: write.end.is_some() };
+    }
+}
+
+fn writes(mut choices: Choices<'_>) {
+    let form = choices.byte();
+    let mut writer = match form % 5 {
+        0 => Writer::new(1, [9; 16]),
+        1 => Writer::new(2, [9; 16]),
+        2 => Writer::joining([9; 16]),
+        3 => Writer::unstored(1, [9; 16]),
+        _ => Writer::unstored(2, [9; 16]),
+    };
+    if form & 128 != 0 {
+        writer = writer.up();
+    }
+    let mut allowed = if form % 5 == 1 || form % 5 == 4 { 0 } else { WINDOW_ITEMS };
+    let (mut now, mut asked, mut certain) = (Moment(1), Action::Wait, Certain::default());
+    while choices.are_left() {
+        match choices.byte() % 10 {
+            0..=2 => {
+                let before = writer.last();
+                let taken = writer.offer(&vec![7; usize::from(choices.byte())]);
+                assert_eq!(writer.last(), before + u64::from(taken == Ok(true)));
+                // Of the credit of an epoch that it took over, only it knows.
+                assert!(form % 5 == 2 || taken != Ok(true) || before < allowed, "more than is allowed");
+            }
+            3 if choices.byte() % 8 == 0 => writer.end(some_end(&mut choices)),
+            3 => writer.ask(),
+            4 => {
+                let credit = some_credit(&mut choices);
+                allowed = if credit.epoch == writer.epoch() { allowed.max(credit.items) } else { allowed };
+                writer.credit(credit, now);
+            }
+            5 => now = now.max(choices.moment(now)),
+            6 if choices.byte() % 16 == 0 => writer.stop(Broken::Stopped),
+            6 => writer.begin(choices.flag()),
+            _ => {
+                asked = match asked {
+                    Action::Wait | Action::WaitUntil(_) | Action::Send(_) => writer.next(now),
+                    Action::Find(_) => {
+                        let found = match choices.byte() % 4 {
+                            0 => Err(()),
+                            1 => Ok(None),
+                            _ => Ok(Some((1 + choices.number() % (1 << 32), some_slot(&mut choices)))),
+                        };
+                        writer.found_last(found, now)
+                    }
+                    Action::Look { .. } => {
+                        let seen =
+                            if choices.byte() % 4 == 0 { Err(()) } else { Ok(some_slot(&mut choices)) };
+                        writer.seen(seen, now)
+                    }
+                    Action::Write(write) => {
+                        let answer = match choices.byte() % 8 {
+                            0 => Answer::InDoubt,
+                            1 => Answer::Refused("full".into()),
+                            2 if choices.byte() % 8 == 0 => Answer::Closed,
+                            _ => Answer::Stored,
+                        };
+                        if answer == Answer::Stored {
+                            certain.is(&write);
+                        }
+                        writer.answered(answer, now)
+                    }
+                };
+                if let Action::Write(write) | Action::Send(write) = &asked {
+                    let frame = Frame::decode(&write.payload).expect("our own frame");
+                    assert_eq!((frame.first, frame.items.len() as u64), (write.first, write.count));
+                }
+                if let Action::Send(write) = &asked
+                    && write.slot > certain.slot
+                {
+                    certain.is(write);
+                }
+            }
+        }
+        assert!(writer.stored_by_now() <= writer.last());
+    }
+}
+
+fn reads(mut choices: Choices<'_>) {
+    let is_stored = choices.flag();
+    let mut reader = Reader::new(1, is_stored);
+    let (mut now, mut unread, mut said) = (Moment(1), VecDeque::new(), None::<Credit>);
+    while choices.are_left() {
+        match choices.byte() % 8 {
+            0..=3 => {
+                let (slot, last) = (reader.slot(), reader.last());
+                let at = match choices.byte() % 4 {
+                    0 => 1 + choices.number() % (1 << 32),
+                    _ => slot,
+                };
+                let there = match choices.byte() % 16 {
+                    0 => Slot::Foreign,
+                    1 => Slot::Empty,
+                    _ => Slot::Frame(some_head(&mut choices, last + 1)),
+                };
+                let Slot::Frame(head) = there else {
+                    assert_eq!(reader.take(at, there, 0) == Taken::Items, false);
+                    continue;
+                };
+                let size = u64::from(choices.byte()) << 12;
+                let taken = reader.take(at, there, size * head.count);
+                match taken {
+                    Taken::Items => assert_eq!(head.first, last + 1, "a gap or a repeat"),
+                    Taken::Restarted { epoch } => {
+                        assert_eq!((epoch, head.first), (head.epoch, 1));
+                        unread.clear();
+                    }
+                    Taken::Nothing | Taken::NotYet | Taken::Broken => {
+                        assert_eq!(reader.last(), last);
+                        continue;
+                    }
+                }
+                assert_eq!(reader.last(), head.first - 1 + head.count);
+                unread.extend((0..head.count).map(|_| size));
+            }
+            4 | 5 => {
+                if let Some(size) = unread.pop_front() {
+                    reader.read(size);
+                }
+            }
+            6 => now = now.max(choices.moment(now)),
+            _ if choices.byte() % 16 == 0 => reader.leave(now),
+            _ => {
+                if let Ok(credit) = reader.say(now) {
+                    let before = said.replace(credit).filter(|it| it.epoch == credit.epoch);
+                    let keeps = |it: Credit| it.items <= credit.items && it.bytes <= credit.bytes;
+                    assert!(before.is_none_or(keeps), "it takes back what it allowed");
+                    assert!(credit.items <= reader.last() + WINDOW_ITEMS);
+                }
+            }
+        }
+    }
+}
