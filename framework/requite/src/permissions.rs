@@ -343,7 +343,7 @@ mod tests {
             (Permissions::caller(&rq, &billing, &ada), Permissions::worker(&rq, &billing, &ada));
         let of_items = |subjects: &[String]| {
             let is_of_items =
-                |it: &&String| [".itm.", ".credit", ".up.", ".down."].iter().any(|part| it.contains(part));
+                |it: &&String| [".itm.", ".credit", ".up", ".down"].iter().any(|part| it.contains(part));
             subjects.iter().filter(is_of_items).cloned().collect::<Vec<_>>()
         };
         assert_eq!(

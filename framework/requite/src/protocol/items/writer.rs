@@ -205,7 +205,11 @@ impl Writer {
     pub(crate) fn stored_by_now(&self) -> u64 {
         match &self.unstored {
             Some(unstored) => unstored.read_by_now(&self.gather),
-            None => self.sent.as_ref().map_or(self.gather.first, |sent| sent.first) - 1,
+            // What is on its way counts only once it is known to be stored.
+            None => match &self.sent {
+                Some(sent) if self.state == State::Open => sent.first - 1,
+                _ => self.gather.first - 1,
+            },
         }
     }
 
