@@ -66,8 +66,12 @@ impl Message {
     /// Whether it can be what [`Outgoing::control`] makes. Whoever asks the server for a stored message also says where it is
     /// brought; but then it has headers of the server's.
     pub(crate) fn is_control(&self) -> bool {
-        self.headers.first(header::VERSION) == Some(VERSION)
-            && self.headers.firsts().all(|(name, _)| !header::SERVER_ONLY.contains(&name))
+        self.headers.first(header::VERSION) == Some(VERSION) && self.is_unmarked()
+    }
+
+    /// Whether the server says nothing of having stored it.
+    pub(crate) fn is_unmarked(&self) -> bool {
+        self.headers.firsts().all(|(name, _)| !header::SERVER_ONLY.contains(&name))
     }
 }
 

@@ -102,9 +102,10 @@ impl Certain {
     fn is(&mut self, write: &Write) {
         assert!(write.slot > self.slot, "a slot was used twice");
         assert!(self.next.is_none_or(|next| write.first == next), "items were left out, or said twice");
-        assert!(!self.ended, "something comes behind the end");
+        // Only a question how far the reader is.
+        assert!(!self.ended || (write.count == 0 && write.end.is_none()), "something comes behind the end");
         let next = write.first + write.count;
-        *self = Self { slot: write.slot, next: Some(next), ended: write.end.is_some() };
+        *self = Self { slot: write.slot, next: Some(next), ended: self.ended || write.end.is_some() };
     }
 }
 

@@ -252,7 +252,7 @@ impl Lane {
     /// alone, that it stored it in this slot.
     pub(crate) fn heard(&self, message: &Message) -> Option<(u64, Received)> {
         if !self.is_stored {
-            let is_ours = *message.subject == *self.inbox && message.headers.iter().next().is_none();
+            let is_ours = *message.subject == *self.inbox && message.is_unmarked();
             let frame = is_ours.then(|| Received::decode(&message.payload))?;
             return Some((frame.slot?, frame));
         }
