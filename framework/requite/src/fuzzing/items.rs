@@ -66,7 +66,7 @@ fn some_head(choices: &mut Choices<'_>, first: u64) -> Head {
         1 => 1 + choices.number() % (1 << 62),
         _ => first.max(1),
     };
-    let end = (choices.byte() % 8 == 0).then(|| some_end(choices));
+    let end = (choices.byte().is_multiple_of(8)).then(|| some_end(choices));
     Head { epoch, writer, first, count: u64::from(choices.byte() % 5), end }
 }
 
@@ -109,6 +109,43 @@ impl Certain {
     }
 }
 
+/// Does what the writer asked for, with any result.
+fn answered(
+    writer: &mut Writer,
+    asked: Action,
+    choices: &mut Choices<'_>,
+    now: Moment,
+    certain: &mut Certain,
+) -> Action {
+    match asked {
+        Action::Wait | Action::WaitUntil(_) | Action::Send(_) => writer.next(now),
+        Action::Find(_) => {
+            let found = match choices.byte() % 4 {
+                0 => Err(()),
+                1 => Ok(None),
+                _ => Ok(Some((1 + choices.number() % (1 << 32), some_slot(choices)))),
+            };
+            writer.found_last(found, now)
+        }
+        Action::Look { .. } => {
+            let seen = if choices.flag() { Err(()) } else { Ok(some_slot(choices)) };
+            writer.seen(seen, now)
+        }
+        Action::Write(write) => {
+            let answer = match choices.byte() % 8 {
+                0 => Answer::InDoubt,
+                1 => Answer::Refused("full".into()),
+                2 if choices.byte().is_multiple_of(8) => Answer::Closed,
+                _ => Answer::Stored,
+            };
+            if answer == Answer::Stored {
+                certain.is(&write);
+            }
+            writer.answered(answer, now)
+        }
+    }
+}
+
 fn writes(mut choices: Choices<'_>) {
     let form = choices.byte();
     let mut writer = match form % 5 {
@@ -132,7 +169,7 @@ fn writes(mut choices: Choices<'_>) {
                 // Of the credit of an epoch that it took over, only it knows.
                 assert!(form % 5 == 2 || taken != Ok(true) || before < allowed, "more than is allowed");
             }
-            3 if choices.byte() % 8 == 0 => writer.end(some_end(&mut choices)),
+            3 if choices.byte().is_multiple_of(8) => writer.end(some_end(&mut choices)),
             3 => writer.ask(),
             4 => {
                 let credit = some_credit(&mut choices);
@@ -140,37 +177,10 @@ fn writes(mut choices: Choices<'_>) {
                 writer.credit(credit, now);
             }
             5 => now = now.max(choices.moment(now)),
-            6 if choices.byte() % 16 == 0 => writer.stop(Broken::Stopped),
+            6 if choices.byte().is_multiple_of(16) => writer.stop(Broken::Stopped),
             6 => writer.begin(choices.flag()),
             _ => {
-                asked = match asked {
-                    Action::Wait | Action::WaitUntil(_) | Action::Send(_) => writer.next(now),
-                    Action::Find(_) => {
-                        let found = match choices.byte() % 4 {
-                            0 => Err(()),
-                            1 => Ok(None),
-                            _ => Ok(Some((1 + choices.number() % (1 << 32), some_slot(&mut choices)))),
-                        };
-                        writer.found_last(found, now)
-                    }
-                    Action::Look { .. } => {
-                        let seen =
-                            if choices.byte() % 4 == 0 { Err(()) } else { Ok(some_slot(&mut choices)) };
-                        writer.seen(seen, now)
-                    }
-                    Action::Write(write) => {
-                        let answer = match choices.byte() % 8 {
-                            0 => Answer::InDoubt,
-                            1 => Answer::Refused("full".into()),
-                            2 if choices.byte() % 8 == 0 => Answer::Closed,
-                            _ => Answer::Stored,
-                        };
-                        if answer == Answer::Stored {
-                            certain.is(&write);
-                        }
-                        writer.answered(answer, now)
-                    }
-                };
+                asked = answered(&mut writer, asked, &mut choices, now, &mut certain);
                 if let Action::Write(write) | Action::Send(write) = &asked {
                     let frame = Frame::decode(&write.payload).expect("our own frame");
                     assert_eq!((frame.first, frame.items.len() as u64), (write.first, write.count));
@@ -204,7 +214,10 @@ fn reads(mut choices: Choices<'_>) {
                     _ => Slot::Frame(some_head(&mut choices, last + 1)),
                 };
                 let Slot::Frame(head) = there else {
-                    assert_eq!(reader.take(at, there, 0) == Taken::Items, false);
+                    assert!(
+                        matches!(reader.take(at, there, 0), Taken::Nothing | Taken::NotYet),
+                        "items of no frame"
+                    );
                     continue;
                 };
                 let size = u64::from(choices.byte()) << 12;
@@ -229,7 +242,7 @@ fn reads(mut choices: Choices<'_>) {
                 }
             }
             6 => now = now.max(choices.moment(now)),
-            _ if choices.byte() % 16 == 0 => reader.leave(now),
+            _ if choices.byte().is_multiple_of(16) => reader.leave(now),
             _ => {
                 if let Ok(credit) = reader.say(now) {
                     let before = said.replace(credit).filter(|it| it.epoch == credit.epoch);

@@ -1,7 +1,12 @@
 //! A frame: items of a stream that travel, and are stored, in one message.
 
+use std::fmt;
+
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{SeqAccess, Visitor},
+};
 use serde_bytes::Bytes as Bin;
 
 /// Who wrote a frame: new for every writer.
@@ -40,8 +45,29 @@ pub(crate) struct Frame<'a> {
     pub(crate) ask: bool,
     pub(crate) content_type: &'a str,
     /// Each as the content type says.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "as_many_as_there_are")]
     pub(crate) items: Vec<&'a Bin>,
+}
+
+/// Serde makes room for up to 1 MiB of items that a few bytes say are there.
+fn as_many_as_there_are<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<&'de Bin>, D::Error> {
+    struct Items;
+    impl<'de> Visitor<'de> for Items {
+        type Value = Vec<&'de Bin>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of items")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut items = Vec::with_capacity(list.size_hint().unwrap_or(0).min(64));
+            while let Some(item) = list.next_element()? {
+                items.push(item);
+            }
+            Ok(items)
+        }
+    }
+    from.deserialize_seq(Items)
 }
 
 /// No stream has so many items.
