@@ -197,7 +197,9 @@ pub enum SinkError {
         /// The stream's `idle` time.
         idle: std::time::Duration,
     },
-    /// The reader wants no more items.
+    /// The reader wants no more items. A handler that dropped its [`Items`](crate::Items) and goes on is not heard of before
+    /// a second has passed; if it fails, its next attempt gets what is stored, and then
+    /// [`ItemsError::Abandoned`].
     #[error("the reader has left")]
     Left,
     /// Somebody else writes this stream now: another attempt, or another process of the same caller.
