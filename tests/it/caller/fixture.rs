@@ -3,6 +3,7 @@
 
 use std::{
     future::IntoFuture,
+    panic::Location,
     time::{Duration, Instant},
 };
 
@@ -141,8 +142,11 @@ pub(crate) async fn serve(url: &str, service: impl requite::Service) -> RunningS
 }
 
 /// The result of `work`, or a failed test after `limit`: nothing may hang.
-pub(crate) async fn within<T>(limit: Duration, work: impl IntoFuture<Output = T>) -> T {
-    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| panic!("no result within {limit:?}"))
+#[track_caller]
+pub(crate) fn within<T>(limit: Duration, work: impl IntoFuture<Output = T>) -> impl Future<Output = T> {
+    let caller = Location::caller();
+    let ended = tokio::time::timeout(limit, work.into_future());
+    async move { ended.await.unwrap_or_else(|_| panic!("no result within {limit:?}, at {caller}")) }
 }
 
 /// Waits for a condition that nothing announces.

@@ -5,10 +5,10 @@ use requite::{CallError, Items, ItemsError};
 use super::fixture::{Hall, Jammed};
 use crate::caller::fixture::{SOON, within};
 
-/// Reads until nothing comes any more.
+/// Reads until nothing comes any more. Each item has its own limit: how long all of them take says nothing.
 pub(super) async fn all(items: &mut Items<u64>) -> Result<Vec<u64>, ItemsError> {
     let mut all = Vec::new();
-    while let Some(item) = items.next().await {
+    while let Some(item) = within(SOON, items.next()).await {
         all.push(item?);
     }
     Ok(all)
@@ -19,7 +19,7 @@ async fn a_returned_stream_comes_in_its_order_and_ends_with_the_call() {
     let hall = Hall::open().await;
     for last in [0, 1, 7, 100_000] {
         let (mut items, call) = within(SOON, hall.client.count_to(last).open()).await.unwrap();
-        assert_eq!(within(SOON, all(&mut items)).await.unwrap(), (1..=last).collect::<Vec<_>>());
+        assert_eq!(all(&mut items).await.unwrap(), (1..=last).collect::<Vec<_>>());
         within(SOON, call).await.unwrap();
     }
 }
@@ -64,7 +64,7 @@ async fn both_directions_flow_side_by_side() {
         }
         numbers.finish().await.unwrap();
     });
-    let rest = within(SOON, all(&mut doubles)).await.unwrap();
+    let rest = all(&mut doubles).await.unwrap();
     assert_eq!(rest, (11..=100_000).map(|number| number * 2).collect::<Vec<_>>());
     within(SOON, sending).await.unwrap();
     assert_eq!(within(SOON, call).await.unwrap(), 100_000);

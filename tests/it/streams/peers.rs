@@ -23,7 +23,7 @@ async fn a_reader_that_does_not_read_stops_the_producer_until_it_does() {
     // Of what comes after, nothing does. One more was made than could be sent.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(moved(), CREDIT + 1);
-    assert_eq!(within(SOON, all(&mut items)).await.unwrap().len() as u64, 3 * CREDIT);
+    assert_eq!(all(&mut items).await.unwrap().len() as u64, 3 * CREDIT);
     within(SOON, call).await.unwrap();
 }
 
@@ -114,7 +114,7 @@ async fn a_returned_stream_that_its_only_reader_leaves_is_no_whole_one() {
     assert_eq!(unread(within(SOON, call).await), Reason::Unread);
     // Whoever comes later is not told that what there is was all.
     let (mut items, again) = within(SOON, hall.client.attach_count_to("left").open()).await.unwrap();
-    assert_eq!(within(SOON, all(&mut items)).await, Err(ItemsError::Failed));
+    assert_eq!(all(&mut items).await, Err(ItemsError::Failed));
     assert_eq!(unread(within(SOON, again).await), Reason::Unread);
 }
 
@@ -126,7 +126,7 @@ async fn a_reader_that_leaves_takes_nothing_from_another_one() {
     let (mut second, _same) = within(SOON, hall.client.attach_count_to("two").open()).await.unwrap();
     assert_eq!(within(SOON, second.next()).await, Some(Ok(1)));
     drop(second);
-    assert_eq!(within(SOON, all(&mut items)).await.unwrap().len(), 99_999);
+    assert_eq!(all(&mut items).await.unwrap().len(), 99_999);
     within(SOON, call).await.unwrap();
 }
 

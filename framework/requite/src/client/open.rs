@@ -4,7 +4,7 @@ use std::{any::Any, sync::Arc};
 
 use super::{
     Accepted, Attach, Call,
-    answers::End,
+    answers::{End, Outcome},
     call::{make_ready, refusal},
     drive::{Drive, Observer, OnEnd, Rest},
     events::CallEvent,
@@ -14,7 +14,8 @@ use crate::{
     error::{CallError, Unavailable},
     items::{
         Bidirectional, ClientStream, Items, ServerStream, Sink,
-        inflow::{Ears, Ending, Inflow},
+        inflow::{Ending, Inflow},
+        intake::Ears,
         lane::Lane,
         outflow::Outflow,
     },
@@ -230,11 +231,11 @@ impl Flows {
         let Self { up, down } = self.clone();
         Box::new(move |end| {
             if let Some(down) = down {
-                down.end(match &end {
-                    End::Outcome(outcome) if outcome.status == Some(Status::Ok) => {
-                        Ending::Value(outcome.items)
-                    }
-                    End::Outcome(outcome) => Ending::Error(outcome.items),
+                down.end(match end {
+                    End::Outcome(&Outcome { status, attempt, items, .. }) => match status {
+                        Some(Status::Ok) => Ending::Value { attempt, items },
+                        _ => Ending::Error { attempt, items },
+                    },
                     End::Unknown | End::Dropped => Ending::Unknown,
                 });
             }

@@ -1,6 +1,6 @@
 //! Streams of items: what frames and credit say, and both ends under whatever comes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
     bytes::Choices,
@@ -9,7 +9,7 @@ use super::{
 use crate::{
     protocol::{
         items::{
-            WINDOW_BYTES, WINDOW_ITEMS,
+            FLIGHT, WINDOW_BYTES, WINDOW_ITEMS,
             reader::{Reader, Taken},
             writer::{Action, Answer, Broken, Head, Slot, Write, Writer},
         },
@@ -67,7 +67,8 @@ fn some_head(choices: &mut Choices<'_>, first: u64) -> Head {
         _ => first.max(1),
     };
     let end = (choices.byte().is_multiple_of(8)).then(|| some_end(choices));
-    Head { epoch, writer, first, count: u64::from(choices.byte() % 5), end }
+    let settled = if choices.flag() { first - 1 } else { choices.number() };
+    Head { epoch, writer, settled, first, count: u64::from(choices.byte() % 5), end }
 }
 
 fn some_slot(choices: &mut Choices<'_>) -> Slot {
@@ -85,27 +86,35 @@ fn some_credit(choices: &mut Choices<'_>) -> Credit {
         false => (WINDOW_ITEMS + u64::from(choices.byte()), WINDOW_BYTES),
     };
     let (slot, said) = (u64::from(choices.byte()), choices.byte());
-    Credit { reader, epoch, items, bytes, slot, misses: said & 1 == 1, left: said & 6 == 6 }
+    let writer = [[0; 16], [9; 16]][usize::from(!choices.byte().is_multiple_of(4))];
+    Credit { reader, epoch, writer, items, bytes, slot, misses: said & 1 == 1, left: said & 6 == 6 }
 }
 
-/// What has become certain of a writer's frames.
+/// What a writer has sent, and what of it is certain.
 #[derive(Default)]
-struct Certain {
-    slot: u64,
-    /// The number that the next frame begins with.
-    next: Option<u64>,
-    ended: bool,
+struct Sent {
+    frames: BTreeMap<u64, Write>,
+    stored: BTreeSet<u64>,
 }
 
-impl Certain {
-    /// A frame is stored, or sent for the first time.
-    fn is(&mut self, write: &Write) {
-        assert!(write.slot > self.slot, "a slot was used twice");
-        assert!(self.next.is_none_or(|next| write.first == next), "items were left out, or said twice");
-        // Only a question how far the reader is.
-        assert!(!self.ended || (write.count == 0 && write.end.is_none()), "something comes behind the end");
-        let next = write.first + write.count;
-        *self = Self { slot: write.slot, next: Some(next), ended: self.ended || write.end.is_some() };
+impl Sent {
+    fn put(&mut self, write: &Write) {
+        let frame = Frame::decode(&write.payload).expect("our own frame");
+        assert_eq!((frame.first, frame.items.len() as u64), (write.first, write.count));
+        let last = self.frames.last_key_value().map_or(0, |(slot, _)| *slot);
+        let same = |it: &Write| (it.first, it.count, it.end) == (write.first, write.count, write.end);
+        // Only a question how far the reader is differs.
+        assert!(write.slot > last || self.frames.get(&write.slot).is_some_and(same), "a slot was used twice");
+        self.frames.entry(write.slot).or_insert_with(|| write.clone());
+    }
+
+    /// The last item that a reader takes in: of frames that follow from each other.
+    fn last(&self, is_stored: bool) -> Option<u64> {
+        let certain = self.frames.values().filter(|it| !is_stored || self.stored.contains(&it.slot));
+        certain.fold(None, |last, it| match last {
+            Some(last) if it.first != last + 1 => Some(last),
+            _ => Some(it.first - 1 + it.count),
+        })
     }
 }
 
@@ -115,21 +124,18 @@ fn answered(
     asked: Action,
     choices: &mut Choices<'_>,
     now: Moment,
-    certain: &mut Certain,
+    sent: &mut Sent,
 ) -> Action {
     match asked {
-        Action::Wait | Action::WaitUntil(_) | Action::Send(_) => writer.next(now),
-        Action::Find(_) => {
-            let found = match choices.byte() % 4 {
-                0 => Err(()),
-                1 => Ok(None),
-                _ => Ok(Some((1 + choices.number() % (1 << 32), some_slot(choices)))),
-            };
-            writer.found_last(found, now)
-        }
-        Action::Look { .. } => {
+        Action::Wait | Action::WaitUntil(_) | Action::Send(_) => Action::Wait,
+        Action::Find(_) => writer.found_last(match choices.byte() % 4 {
+            0 => Err(()),
+            1 => Ok(None),
+            _ => Ok(Some((1 + choices.number() % (1 << 32), some_slot(choices)))),
+        }),
+        Action::Look { slot, .. } => {
             let seen = if choices.flag() { Err(()) } else { Ok(some_slot(choices)) };
-            writer.seen(seen, now)
+            writer.seen(slot, seen)
         }
         Action::Write(write) => {
             let answer = match choices.byte() % 8 {
@@ -139,9 +145,9 @@ fn answered(
                 _ => Answer::Stored,
             };
             if answer == Answer::Stored {
-                certain.is(&write);
+                sent.stored.insert(write.slot);
             }
-            writer.answered(answer, now)
+            writer.answered(write.slot, answer, now)
         }
     }
 }
@@ -155,12 +161,17 @@ fn writes(mut choices: Choices<'_>) {
         3 => Writer::unstored(1, [9; 16]),
         _ => Writer::unstored(2, [9; 16]),
     };
+    let is_stored = form % 5 < 3;
     if form & 128 != 0 {
         writer = writer.up();
     }
+    if form & 64 != 0 {
+        writer = writer.fitting(256);
+    }
     let mut allowed = if form % 5 == 1 || form % 5 == 4 { 0 } else { WINDOW_ITEMS };
-    let (mut now, mut asked, mut certain) = (Moment(1), Action::Wait, Certain::default());
+    let (mut now, mut asked, mut sent) = (Moment(1), Vec::new(), Sent::default());
     while choices.are_left() {
+        let mut next = Action::Wait;
         match choices.byte() % 10 {
             0..=2 => {
                 let before = writer.last();
@@ -179,20 +190,22 @@ fn writes(mut choices: Choices<'_>) {
             5 => now = now.max(choices.moment(now)),
             6 if choices.byte().is_multiple_of(16) => writer.stop(Broken::Stopped),
             6 => writer.begin(choices.flag()),
-            _ => {
-                asked = answered(&mut writer, asked, &mut choices, now, &mut certain);
-                if let Action::Write(write) | Action::Send(write) = &asked {
-                    let frame = Frame::decode(&write.payload).expect("our own frame");
-                    assert_eq!((frame.first, frame.items.len() as u64), (write.first, write.count));
-                }
-                if let Action::Send(write) = &asked
-                    && write.slot > certain.slot
-                {
-                    certain.is(write);
-                }
+            7 if !asked.is_empty() => {
+                let which = usize::from(choices.byte()) % asked.len();
+                next = answered(&mut writer, asked.swap_remove(which), &mut choices, now, &mut sent);
             }
+            _ => next = writer.next(now),
         }
+        if let Action::Write(write) | Action::Send(write) = &next {
+            sent.put(write);
+        }
+        if !matches!(next, Action::Wait | Action::WaitUntil(_) | Action::Send(_)) {
+            asked.push(next);
+        }
+        assert!(asked.len() <= FLIGHT, "more is on its way than may be");
         assert!(writer.stored_by_now() <= writer.last());
+        let last = sent.last(is_stored);
+        assert!(last.is_none_or(|last| writer.stored_by_now() <= last), "what is not stored was said to be");
     }
 }
 

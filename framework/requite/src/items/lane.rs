@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     broker::{
-        Answer, AnyBroker, Broker, Headers, Message, Outgoing,
+        Answer, AnyBroker, Broker, Headers, Message, Outgoing, SendError,
         api::{self, StoreAnswer},
         headers_of,
     },
@@ -63,11 +63,11 @@ impl Received {
         let Some(content_type) = ContentType::parse(frame.content_type) else {
             return Self::FOREIGN;
         };
-        let Frame { epoch, writer, slot, first, end, .. } = frame;
+        let Frame { epoch, writer, slot, settled, first, end, .. } = frame;
         let items: Vec<Bytes> = frame.items.iter().map(|item| payload.slice_ref(item)).collect();
         let count = items.len() as u64;
         Self {
-            there: Slot::Frame(Head { epoch, writer, first, count, end }),
+            there: Slot::Frame(Head { epoch, writer, settled, first, count, end }),
             slot,
             content_type,
             asks: frame.ask,
@@ -155,9 +155,12 @@ impl Lane {
         message
     }
 
-    /// Sends a frame that is not stored.
-    pub(crate) async fn send(&self, write: Write) {
-        let _ = self.broker.publish(Outgoing::new(self.puts.clone(), write.payload)).await;
+    /// Sends a frame that is not stored. If it is lost, it is missed; `Err` if it would be every time.
+    pub(crate) async fn send(&self, write: Write) -> Result<(), SendError> {
+        match self.broker.publish(Outgoing::new(self.puts.clone(), write.payload)).await {
+            Err(error @ SendError::TooLarge { .. }) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Writes a frame into a slot that is empty.
@@ -206,7 +209,7 @@ impl Lane {
         Err(())
     }
 
-    /// The last slot that is taken, with what lies there.
+    /// A slot that is taken, behind which not many can be, with what lies there.
     pub(crate) async fn last(&self) -> Result<Option<(u64, Slot)>, ()> {
         if !self.is_workers {
             return self.last_by_trying().await;

@@ -4,6 +4,7 @@
 //! [`lane`] is the way between the two: where frames lie, where they arrive, where credit is given.
 
 pub(crate) mod inflow;
+pub(crate) mod intake;
 pub(crate) mod lane;
 pub(crate) mod outflow;
 mod read;

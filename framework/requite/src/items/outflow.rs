@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::Notify;
 
 use super::lane::{Lane, credit_of};
@@ -45,8 +46,8 @@ pub(crate) struct Outflow {
 /// What came of what the writer asked for.
 enum Done {
     Found(Result<Option<(u64, Slot)>, ()>),
-    Seen(Result<Slot, ()>),
-    Written(Answer),
+    Seen(u64, Result<Slot, ()>),
+    Written(u64, Answer),
 }
 
 type Operation = Pin<Box<dyn Future<Output = Done> + Send>>;
@@ -56,7 +57,7 @@ impl Outflow {
         let heard = AtomicU64::new(lane.hears_from().0);
         let largest = lane.largest_item();
         let (taken, moved) = (Notify::new(), Notify::new());
-        let writer = Mutex::new(writer.of(lane.content_type));
+        let writer = Mutex::new(writer.of(lane.content_type).fitting(largest));
         Self { lane, writer, taken, moved, heard, idle, largest, is_idle_until_used: false }
     }
 
@@ -199,32 +200,37 @@ impl Outflow {
         let Ok(mut credits) = self.lane.broker.subscribe(self.lane.credit.clone()).await else {
             return self.stop(Broken::Closed);
         };
-        let (mut operation, mut action): (Option<Operation>, _) = (None, Action::Wait);
+        let (mut operations, mut action) = (FuturesUnordered::<Operation>::new(), Action::Wait);
         let mut alive = tokio::time::interval(SAID_EVERY);
         loop {
             let now = self.lane.broker.now();
-            if operation.is_none() && action == Action::Wait {
+            if action == Action::Wait {
                 action = self.writer().next(now);
             }
-            let is_idle = operation.is_none();
-            let mut wake_at = if is_idle { self.writer().wakes_at() } else { Moment::FAR };
+            let mut wake_at = self.writer().wakes_at();
             match std::mem::replace(&mut action, Action::Wait) {
                 Action::Wait => {}
                 Action::WaitUntil(until) => wake_at = wake_at.min(until),
                 Action::Send(write) => {
-                    self.lane.send(write).await;
+                    if let Err(error) = self.lane.send(write).await {
+                        self.stop(Broken::Refused(error.to_string()));
+                    }
                     self.moved.notify_waiters();
                     continue;
                 }
-                other => operation = Some(self.operation(other)),
+                other => {
+                    operations.push(self.operation(other));
+                    // What is on its way has left room.
+                    self.moved.notify_waiters();
+                    continue;
+                }
             }
-            if is_idle && operation.is_none() && self.is_over() {
+            if operations.is_empty() && self.is_over() {
                 return self.moved.notify_waiters();
             }
             tokio::select! {
                 biased;
-                done = async { operation.as_mut().expect("checked").await }, if operation.is_some() => {
-                    operation = None;
+                Some(done) = operations.next() => {
                     action = self.done(done);
                     self.moved.notify_waiters();
                 }
@@ -254,9 +260,9 @@ impl Outflow {
         let now = self.lane.broker.now();
         let mut writer = self.writer();
         match done {
-            Done::Found(found) => writer.found_last(found, now),
-            Done::Seen(there) => writer.seen(there, now),
-            Done::Written(answer) => writer.answered(answer, now),
+            Done::Found(found) => writer.found_last(found),
+            Done::Seen(slot, there) => writer.seen(slot, there),
+            Done::Written(slot, answer) => writer.answered(slot, answer, now),
         }
     }
 
@@ -269,9 +275,9 @@ impl Outflow {
             }),
             Action::Look { slot, after } => Box::pin(async move {
                 tokio::time::sleep(after).await;
-                Done::Seen(lane.read(slot).await.map(|it| it.map_or(Slot::Empty, |it| it.there)))
+                Done::Seen(slot, lane.read(slot).await.map(|it| it.map_or(Slot::Empty, |it| it.there)))
             }),
-            Action::Write(write) => Box::pin(async move { Done::Written(lane.write(write).await) }),
+            Action::Write(write) => Box::pin(async move { Done::Written(write.slot, lane.write(write).await) }),
             Action::Wait | Action::WaitUntil(_) | Action::Send(_) => Box::pin(std::future::pending()),
         }
     }

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::frame::WriterId;
+
 /// A named MessagePack map. Unknown fields are ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Credit {
@@ -11,6 +13,9 @@ pub(crate) struct Credit {
     pub(crate) reader: u64,
     /// Whose items are meant; 0 where the reader only says that it is there.
     pub(crate) epoch: u32,
+    /// The writer whose frames it has; zeros if it has none yet.
+    #[serde(default, with = "serde_bytes")]
+    pub(crate) writer: WriterId,
     /// The number of the last item that may be sent.
     pub(crate) items: u64,
     /// How many bytes this writer may have sent before it begins another item.
@@ -44,7 +49,7 @@ mod tests {
     fn credit_round_trips() {
         for left in [false, true] {
             let credit =
-                Credit { reader: 7, epoch: 1, items: u64::MAX, bytes: 3, slot: 9, misses: left, left };
+                Credit { reader: 7, epoch: 1, writer: [3; 16], items: u64::MAX, bytes: 3, slot: 9, misses: left, left };
             assert_eq!(Credit::decode(&credit.encode()), Some(credit));
         }
         assert_eq!(Credit::decode(b"no"), None);

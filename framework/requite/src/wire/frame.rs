@@ -35,6 +35,9 @@ pub(crate) struct Frame<'a> {
     /// Which of its writer's frames, counted from 1. Of a frame that is stored its subject says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) slot: Option<u64>,
+    /// The last item of which, and of all before it, the writer knew that they were stored.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(crate) settled: u64,
     /// The number of its first item, counted from 1; of a frame without items, that of the next one.
     pub(crate) first: u64,
     /// Nothing comes behind it.
@@ -47,6 +50,10 @@ pub(crate) struct Frame<'a> {
     /// Each as the content type says.
     #[serde(borrow, deserialize_with = "as_many_as_there_are")]
     pub(crate) items: Vec<&'a Bin>,
+}
+
+fn is_none(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Serde makes room for up to 1 MiB of items that a few bytes say are there.
@@ -73,7 +80,7 @@ fn as_many_as_there_are<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<&'de B
 /// No stream has so many items.
 const LAST: u64 = 1 << 62;
 /// The room that the fields take, without the items.
-pub(crate) const OVERHEAD: usize = 144;
+pub(crate) const OVERHEAD: usize = 161;
 /// The room that one item takes beside its bytes.
 pub(crate) const ITEM_OVERHEAD: usize = 5;
 
@@ -153,6 +160,7 @@ mod tests {
                 epoch,
                 writer,
                 slot: Some(first),
+                settled: first,
                 first,
                 end,
                 ask: true,
@@ -177,6 +185,7 @@ mod tests {
                 epoch,
                 writer,
                 slot: None,
+                settled: 0,
                 first,
                 end: None,
                 ask: false,
@@ -190,8 +199,18 @@ mod tests {
         assert_eq!(Frame::decode(b"no"), None);
         assert_eq!(
             Frame::decode(
-                &Frame { epoch: 0, writer, slot: None, first, end: None, ask: false, content_type, items }
-                    .encode()
+                &Frame {
+                    epoch: 0,
+                    writer,
+                    slot: None,
+                    settled: 0,
+                    first,
+                    end: None,
+                    ask: false,
+                    content_type,
+                    items
+                }
+                .encode()
             ),
             None
         );

@@ -25,6 +25,11 @@ pub(crate) struct Write {
 }
 
 impl Write {
+    /// The number of its last item, or of the one before it.
+    pub(super) fn last(&self) -> u64 {
+        self.first - 1 + self.count
+    }
+
     /// The reader is to say at once how far it is.
     pub(super) fn asking(&self) -> Self {
         Self { payload: asking(&self.payload), ..self.clone() }
@@ -39,16 +44,26 @@ pub(super) struct Author {
     pub(super) content_type: ContentType,
     /// Whether its frames lie in slots whose subjects have their numbers.
     pub(super) is_stored: bool,
+    /// The last item that is stored, and all before it; 0 where nothing is stored.
+    pub(super) settled: u64,
 }
 
 impl Author {
     fn write(self, slot: u64, first: u64, end: Option<End>, ask: bool, packed: Packed) -> Write {
-        let Self { epoch, writer, content_type, is_stored } = self;
+        let Self { epoch, writer, content_type, is_stored, settled } = self;
         let content_type = content_type.as_str();
         let count = packed.count() as u64;
         let named = (!is_stored).then_some(slot);
-        let head = Frame { epoch, writer, slot: named, first, end, ask, content_type, items: Vec::new() };
+        let head =
+            Frame { epoch, writer, slot: named, settled, first, end, ask, content_type, items: Vec::new() };
         Write { slot, first, count, end, payload: packed.seal(&head) }
+    }
+
+    /// The same frame, for another slot.
+    pub(super) fn again(self, write: &Write, slot: u64) -> Write {
+        let frame = Frame::decode(&write.payload).expect("our own frame");
+        let payload = Frame { settled: self.settled, ..frame }.encode().into();
+        Write { slot, payload, ..*write }
     }
 
     /// A frame without items, which says no more than who writes from here on.
@@ -76,6 +91,8 @@ pub(super) struct Gather {
     ending: Option<End>,
     /// Whether the end has been handed on.
     has_ended: bool,
+    /// What a frame may take.
+    most: usize,
 }
 
 impl Gather {
@@ -96,7 +113,13 @@ impl Gather {
             credit,
             ending: None,
             has_ended: false,
+            most: FRAME_BYTES,
         }
+    }
+
+    /// Where messages may not be larger than this, frames are not either.
+    pub(super) fn fit(&mut self, largest_item: usize) {
+        self.most = FRAME_BYTES.min(largest_item + ITEM_OVERHEAD);
     }
 
     /// The number of the last item that was taken in.
@@ -105,12 +128,13 @@ impl Gather {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.last() < self.credit.items && self.taken < self.credit.bytes && self.size < FRAME_BYTES * 2
+        self.last() < self.credit.items && self.taken < self.credit.bytes && self.size < self.most * 2
     }
 
     pub(super) fn put(&mut self, item: &[u8]) {
         let most = item.len() + ITEM_OVERHEAD;
-        let is_full = |open: &mut Packed| open.size() + most > FRAME_BYTES || open.count() == FRAME_ITEMS;
+        let full = self.most;
+        let is_full = |open: &mut Packed| open.size() + most > full || open.count() == FRAME_ITEMS;
         self.full.extend(self.open.take_if(is_full));
         let open = self.open.get_or_insert_with(|| Packed::with_capacity(most.max(self.last_size)));
         let before = open.size();
@@ -141,6 +165,11 @@ impl Gather {
     /// Whether all was handed on, the end too.
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0 && self.ending.is_some() == self.has_ended
+    }
+
+    /// Whether there is a frame that takes no more.
+    pub(super) fn has_full_frame(&self) -> bool {
+        !self.full.is_empty()
     }
 
     /// The next frame, which is not here any more then; nothing if there is nothing to say.

@@ -1,16 +1,20 @@
 //! Streams of items: one [`writer`], one [`reader`], and a log of frames between them.
 //!
-//! The frames of one direction of a call lie in numbered slots, each written at most once. A writer has one frame on its
-//! way at a time and takes the next slot when the last is known to be stored, so a slot is never left empty between two
-//! others. A later writer of the same stream, which is the next attempt of a handler or another process of a caller, first
-//! writes an empty frame behind the last: from then on whatever an earlier one still sends finds its slot taken.
+//! The frames of one direction of a call lie in numbered slots, each written at most once. A writer has at most [`FLIGHT`]
+//! of them on their way: a slot is written only when all but the last few before it are known to be taken. A later writer of
+//! the same stream, which is the next attempt of a handler or another process of a caller, first writes an empty frame into
+//! the first slot that is empty: from then on whatever an earlier one still sends finds its slot taken, or lies behind that
+//! frame and says nothing. Nor does a frame that does not follow from those before it: what was to come between them found
+//! its slot taken by somebody who has no part in the stream, and comes again behind it, with all that follows.
 //!
 //! A stream that is not stored has slots too, one row of them for each writer. Its writer keeps what its reader has not said
 //! that it has, and sends it again when it is missed.
 
 use std::time::Duration;
 
+mod flight;
 mod gather;
+mod passed;
 pub(crate) mod reader;
 mod readers;
 mod unstored;
@@ -24,6 +28,9 @@ pub(crate) const WINDOW_BYTES: u64 = 2 << 20;
 /// of them waits for an answer of the server (`cargo bench --bench streams` shows the difference).
 pub(crate) const FRAME_BYTES: usize = 260 << 10;
 pub(crate) const FRAME_ITEMS: usize = 4 * 1024;
+/// How many frames are on their way to the log at once, if they are full. Half a window: the reader's credit comes back
+/// meanwhile.
+pub(crate) const FLIGHT: usize = 4;
 /// A reader says this often that it is there.
 pub(crate) const SAID_EVERY: Duration = Duration::from_secs(5);
 /// A reader that waits repeats its credit this often: the last message may be lost.

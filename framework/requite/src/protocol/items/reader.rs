@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{REPEATED_EVERY, SAID_EVERY, WINDOW_BYTES, WINDOW_ITEMS, writer::Slot};
+use super::{FLIGHT, REPEATED_EVERY, SAID_EVERY, WINDOW_BYTES, WINDOW_ITEMS, writer::{Head, Slot}};
 use crate::{
     protocol::time::Moment,
     wire::{
@@ -18,7 +18,8 @@ pub(crate) enum Taken {
     Items,
     /// Its items come next, and are the first of a later attempt that begins anew.
     Restarted { epoch: u32 },
-    /// Nothing: it was taken before, or is of a writer that was replaced, or of none.
+    /// Nothing: it was taken before, or is of a writer that was replaced, or of none; or it comes again behind something
+    /// that comes before it.
     Nothing,
     /// Not yet: some before it are missing, or there is no room for it.
     NotYet,
@@ -100,15 +101,31 @@ impl Reader {
         self.slot <= self.known
     }
 
+    /// Whether the next slot must be taken, and is not only on its way: its writer has gone on.
+    pub(crate) fn is_due(&self) -> bool {
+        let most = if self.is_stored { FLIGHT as u64 } else { 0 };
+        self.slot + most <= self.known
+    }
+
+    /// Of whom it has taken in items last.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// The stream has begun anew with a later attempt, which has no items.
+    pub(crate) fn restart(&mut self, epoch: u32) {
+        (self.epoch, self.last, self.unread_items, self.unread_bytes) = (epoch, 0, 0, 0);
+    }
+
     /// A slot came, of which the items take so many bytes.
     pub(crate) fn take(&mut self, slot: u64, there: Slot, bytes: u64) -> Taken {
         if !self.is_stored
             && let Slot::Frame(head) = there
-            && !self.turn_to(head.epoch, slot)
+            && !self.turn_to(head, slot)
         {
             return Taken::Nothing;
         }
-        // Writers leave no slot out, but who writes what is no frame may write it anywhere.
+        // Writers leave no slot out for long, but who writes what is no frame may write it anywhere.
         if there != Slot::Foreign {
             self.known = self.known.max(slot);
         }
@@ -125,13 +142,13 @@ impl Reader {
             return Taken::Nothing;
         };
         self.slot += 1;
-        let is_first = self.writer == WriterId::default();
-        if head.epoch < self.epoch || (head.epoch == self.epoch && !is_first && head.writer != self.writer) {
+        if head.epoch < self.epoch || self.is_anothers(head) {
             return Taken::Nothing;
         }
-        let anew = head.first == 1 && self.last > 0;
-        if head.first != self.last + 1 && !anew || (anew && head.epoch == self.epoch) {
-            return Taken::Broken;
+        let is_known = head.writer == self.writer;
+        let anew = head.first == 1 && self.last > 0 && head.epoch > self.epoch;
+        if head.first != self.last + 1 && !anew {
+            return if self.is_stored && is_known { Taken::Nothing } else { Taken::Broken };
         }
         if head.epoch > self.epoch {
             (self.bytes, self.end) = (0, None);
@@ -148,15 +165,20 @@ impl Reader {
         if anew { Taken::Restarted { epoch: head.epoch } } else { Taken::Items }
     }
 
+    /// Of two that claim to be the same writer, the one that came first counts.
+    fn is_anothers(&self, head: Head) -> bool {
+        head.epoch == self.epoch && ![head.writer, WriterId::default()].contains(&self.writer)
+    }
+
     /// Each writer of a stream that is not stored has slots of its own. Whether this one's count: a later one's do once the
     /// first of them is here.
-    fn turn_to(&mut self, epoch: u32, slot: u64) -> bool {
+    fn turn_to(&mut self, head: Head, slot: u64) -> bool {
         // Without room for it now, it comes again.
-        let begins = epoch > self.epoch && slot == 1 && self.has_room();
+        let begins = head.epoch > self.epoch && slot == 1 && self.has_room();
         if begins {
             (self.slot, self.known) = (1, 0);
         }
-        begins || epoch == self.epoch
+        begins || (head.epoch == self.epoch && !self.is_anothers(head))
     }
 
     /// An item was handed on; whether the writer should hear that there is room.
@@ -171,9 +193,9 @@ impl Reader {
         self.leaves = self.leaves.min(at);
     }
 
-    /// Whether that has still to be said.
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.leaves < Moment::FAR && !self.left
+    /// Whether that is said, now or soon: again and again, for a writer may begin later.
+    pub(crate) fn leaves(&self) -> bool {
+        self.leaves < Moment::FAR
     }
 
     /// Somebody else may want more.
@@ -186,6 +208,7 @@ impl Reader {
         Credit {
             reader: self.id,
             epoch: self.epoch,
+            writer: self.writer,
             items: self.last + WINDOW_ITEMS.saturating_sub(self.unread_items),
             bytes: self.bytes + WINDOW_BYTES.saturating_sub(self.unread_bytes),
             left: self.left,

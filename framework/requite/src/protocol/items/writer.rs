@@ -5,7 +5,10 @@ use std::time::Duration;
 
 pub(crate) use super::gather::Write;
 use super::{
+    FLIGHT,
+    flight::{AGAIN, Flight},
     gather::{Author, Gather},
+    passed::Passed,
     readers::Readers,
     unstored::Unstored,
 };
@@ -18,16 +21,13 @@ use crate::{
     },
 };
 
-/// Between two tries to write a frame; doubles from the first to the second.
-const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-/// How long a log that takes nothing is put up with.
-const REFUSED_FOR: Duration = Duration::from_secs(15);
-
 /// What is known of a frame in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Head {
     pub(crate) epoch: u32,
     pub(crate) writer: WriterId,
+    /// The last item that was stored with all before it when the frame was made, as far as the writer knew.
+    pub(crate) settled: u64,
     pub(crate) first: u64,
     pub(crate) count: u64,
     pub(crate) end: Option<End>,
@@ -82,7 +82,7 @@ pub(crate) enum Broken {
 pub(crate) enum Action {
     /// Nothing, until something changes.
     Wait,
-    /// Find the last slot that is taken.
+    /// Find a slot that is taken, with none behind it for long.
     Find(Duration),
     /// Look what lies in the slot.
     Look { slot: u64, after: Duration },
@@ -99,8 +99,10 @@ pub(crate) enum Action {
 enum State {
     /// Nobody has asked for anything yet.
     Idle,
-    /// Looks for the end of the log.
-    Finding,
+    /// Looks for the end of the log, or is about to.
+    Finding { asked: bool },
+    /// Passes the last frames, to the first slot that is empty.
+    Passing,
     /// The first frame of this writer is on its way, and empty.
     Beginning,
     Open,
@@ -120,22 +122,21 @@ pub(crate) struct Writer {
     state: State,
     /// Whether it goes on behind what an earlier writer has stored, or begins anew with item 1.
     resumes: bool,
-    /// The slot of the frame that is on its way, or comes next.
+    /// The slot that comes next.
     slot: u64,
+    passed: Passed,
     /// The last item that earlier writers have stored.
     found: u64,
     gather: Gather,
+    /// What is on its way to be stored.
+    flight: Flight,
     readers: Readers,
     /// Whether the reader wants no more, and whoever comes after it is told so.
     is_left: bool,
-    /// The frame on its way: written again, it says the same.
-    sent: Option<Write>,
     /// Of a stream that is not stored.
     unstored: Option<Unstored>,
+    /// Before it looks again.
     again: Duration,
-    /// Whether the frame on its way has been in doubt before.
-    doubted: bool,
-    refused_since: Option<Moment>,
     broken: Option<Broken>,
 }
 
@@ -152,15 +153,14 @@ impl Writer {
             state: State::Idle,
             resumes: false,
             slot: 1,
+            passed: Passed::default(),
             found: 0,
             gather: Gather::new(epoch),
+            flight: Flight::default(),
             readers: Readers::default(),
             is_left: false,
-            sent: None,
             unstored: None,
             again: AGAIN.0,
-            doubted: false,
-            refused_since: None,
             broken: None,
         }
     }
@@ -179,6 +179,12 @@ impl Writer {
     /// The same with items in this encoding.
     pub(crate) fn of(self, content_type: ContentType) -> Self {
         Self { content_type, ..self }
+    }
+
+    /// The same where no message takes a larger item.
+    pub(crate) fn fitting(mut self, largest_item: usize) -> Self {
+        self.gather.fit(largest_item);
+        self
     }
 
     /// The same of a caller's stream.
@@ -205,11 +211,7 @@ impl Writer {
     pub(crate) fn stored_by_now(&self) -> u64 {
         match &self.unstored {
             Some(unstored) => unstored.read_by_now(&self.gather),
-            // What is on its way counts only once it is known to be stored.
-            None => match &self.sent {
-                Some(sent) if self.state == State::Open => sent.first - 1,
-                _ => self.gather.first - 1,
-            },
+            None => self.flight.settled(),
         }
     }
 
@@ -218,7 +220,7 @@ impl Writer {
         if self.state == State::Idle {
             self.resumes = resumes || self.joins;
             let is_first = self.epoch == 1 && !self.joins;
-            self.state = if is_first || self.unstored.is_some() { State::Open } else { State::Finding };
+            self.state = if is_first || self.unstored.is_some() { State::Open } else { State::Finding { asked: false } };
         }
     }
 
@@ -259,7 +261,7 @@ impl Writer {
 
     /// Whether everything that was taken is stored, or read where it is not stored, the end too.
     pub(crate) fn is_flushed(&self) -> bool {
-        let is_written = self.sent.is_none() && self.unstored.as_ref().is_none_or(Unstored::is_empty);
+        let is_written = self.flight.is_empty() && self.unstored.as_ref().is_none_or(Unstored::is_empty);
         matches!(self.state, State::Idle | State::Open) && is_written && self.gather.is_empty()
     }
 
@@ -287,13 +289,19 @@ impl Writer {
         }
         self.gather.credit(credit);
         if let Some(unstored) = &mut self.unstored {
+            // Nobody has seen to it that there is one only.
+            if ![self.writer, WriterId::default()].contains(&credit.writer) {
+                self.broken.get_or_insert(Broken::Replaced);
+                return;
+            }
             unstored.acknowledge(credit.slot, credit.misses, now);
         }
     }
 
     /// When there is something to do whatever else happens: all readers have left.
     pub(crate) fn wakes_at(&self) -> Moment {
-        self.readers.ends().filter(|_| !self.is_left).unwrap_or(Moment::FAR)
+        let has_gone_on = self.is_left || self.broken.is_some();
+        self.readers.ends().filter(|_| !has_gone_on).unwrap_or(Moment::FAR)
     }
 
     /// Nobody reads any more. An attempt that still comes must not wait for what nobody sends.
@@ -307,24 +315,26 @@ impl Writer {
         }
     }
 
-    /// What there is to do; while a frame is on its way to be stored, nothing.
+    /// What there is to do, beside what was asked for before and is not answered yet.
     pub(crate) fn next(&mut self, now: Moment) -> Action {
         if now >= self.wakes_at() {
             self.leave();
         }
-        if self.broken.is_some() || self.sent.is_some() {
+        if self.broken.is_some() {
             return Action::Wait;
         }
         let author = self.author();
         match (self.state, &mut self.unstored) {
-            (State::Idle, _) => Action::Wait,
-            (State::Finding, _) => Action::Find(Duration::ZERO),
-            (State::Beginning, _) => {
-                let empty = author.empty(self.slot, self.gather.first, false);
-                self.write(empty)
+            (State::Idle | State::Passing | State::Beginning | State::Finding { asked: true }, _) => Action::Wait,
+            (State::Finding { asked: false }, _) => {
+                self.state = State::Finding { asked: true };
+                Action::Find(Duration::ZERO)
             }
-            (State::Open, None) => match self.gather.next_frame(author, self.slot) {
-                Some(write) => self.write(write),
+            (State::Open, None) => match self.flight.next(author, &mut self.gather, self.slot) {
+                Some(write) => {
+                    self.slot += 1;
+                    Action::Write(write)
+                }
                 None => Action::Wait,
             },
             (State::Open, Some(unstored)) => match unstored.next(author, &mut self.gather, now) {
@@ -337,121 +347,120 @@ impl Writer {
 
     fn author(&self) -> Author {
         let Self { epoch, writer, content_type, .. } = *self;
-        Author { epoch, writer, content_type, is_stored: self.unstored.is_none() }
+        Author { epoch, writer, content_type, is_stored: self.unstored.is_none(), settled: 0 }
     }
 
-    fn write(&mut self, write: Write) -> Action {
-        self.sent = Some(write.clone());
-        Action::Write(write)
-    }
-
-    /// The last slot that is taken, and what lies there; `Err` if that could not be found out.
-    pub(crate) fn found_last(&mut self, found: Result<Option<(u64, Slot)>, ()>, now: Moment) -> Action {
-        let Ok(last) = found else {
-            return Action::Find(self.wait());
-        };
-        self.again = AGAIN.0;
-        // Behind nobody there is nobody to be shut out.
-        self.state = if last.is_none() && self.joins { State::Open } else { State::Beginning };
-        if let Some((slot, there)) = last {
-            self.slot = slot;
-            self.pass(there);
-        }
-        self.next(now)
-    }
-
-    /// Somebody else has the slot: on to the next one, unless whoever has it came later.
-    fn pass(&mut self, there: Slot) {
-        self.slot += 1;
-        let Slot::Frame(head) = there else {
-            return;
-        };
-        let has_begun = self.state == State::Open;
-        if self.joins && !has_begun {
-            self.epoch = self.epoch.max(head.epoch.saturating_add(1));
-            self.gather.drop_credit();
-            if head.end == Some(End::Finished) {
-                self.stop(Broken::Ended);
-            }
-        }
-        if head.epoch >= self.epoch {
-            self.stop(Broken::Replaced);
-        }
-        if self.resumes && !has_begun {
-            self.found = head.last();
-            self.gather.first = self.found.saturating_add(1);
-        }
-    }
-
-    /// The answer to the write.
-    pub(crate) fn answered(&mut self, answer: Answer, now: Moment) -> Action {
-        match answer {
-            Answer::Stored => self.stored(now),
-            Answer::InDoubt => {
-                // Where the first look finds nothing, it may have been at a replica that lags.
-                let after = if self.doubted { self.wait() } else { Duration::ZERO };
-                self.doubted = true;
-                Action::Look { slot: self.slot, after }
-            }
-            Answer::Refused(text) => {
-                let since = *self.refused_since.get_or_insert(now);
-                if now.since(since) >= REFUSED_FOR {
-                    self.stop(Broken::Refused(text));
-                    return Action::Wait;
-                }
-                Action::Look { slot: self.slot, after: self.wait() }
-            }
-            Answer::Closed => {
-                self.stop(Broken::Closed);
+    /// A slot that is taken, if any is, and what lies there; `Err` if that could not be found out.
+    pub(crate) fn found_last(&mut self, found: Result<Option<(u64, Slot)>, ()>) -> Action {
+        match found {
+            Err(()) => Action::Find(self.wait()),
+            // Behind nobody there is nobody to be shut out.
+            Ok(None) if self.joins => {
+                self.state = State::Open;
                 Action::Wait
             }
+            Ok(None) => self.begin_here(),
+            Ok(Some((slot, there))) => {
+                if let Slot::Frame(head) = there {
+                    self.passed.ahead(head);
+                }
+                // When that was written, all before these was known to be stored.
+                self.slot = slot.saturating_sub(FLIGHT as u64 - 1).max(1);
+                (self.state, self.again) = (State::Passing, AGAIN.0);
+                Action::Look { slot: self.slot, after: Duration::ZERO }
+            }
         }
     }
 
-    /// What lies in the slot of a write that is in doubt; `Err` if nobody knows.
-    pub(crate) fn seen(&mut self, slot: Result<Slot, ()>, now: Moment) -> Action {
+    /// Writes the frame that shuts out whoever came before.
+    fn begin_here(&mut self) -> Action {
+        let (last, end) = self.passed.last();
+        if self.joins {
+            self.epoch = self.passed.epoch().saturating_add(1);
+            if self.epoch > 1 {
+                self.gather.drop_credit();
+            }
+            if end == Some(End::Finished) {
+                self.stop(Broken::Ended);
+                return Action::Wait;
+            }
+        }
+        if self.resumes {
+            self.found = last;
+            self.gather.first = last.saturating_add(1);
+        }
+        self.state = State::Beginning;
+        let settled = self.gather.first - 1;
+        let author = Author { settled, ..self.author() };
+        let empty = self.flight.begin(author.empty(self.slot, self.gather.first, false));
+        self.slot += 1;
+        Action::Write(empty)
+    }
+
+    /// Whether a frame in a slot of the log is a later writer's, or one that came at the same time and was faster.
+    fn is_shut_out_by(&mut self, there: Slot) -> bool {
+        let joins = self.joins && self.state != State::Open;
+        match there {
+            Slot::Frame(head) if head.epoch >= self.epoch && !joins => self.stop(Broken::Replaced),
+            Slot::Frame(head) => self.passed.push(head),
+            Slot::Empty | Slot::Foreign => {}
+        }
+        self.broken.is_some()
+    }
+
+    /// The answer to a write into this slot.
+    pub(crate) fn answered(&mut self, slot: u64, answer: Answer, now: Moment) -> Action {
+        match answer {
+            Answer::Stored => self.stored(slot),
+            Answer::InDoubt => return Action::Look { slot, after: self.flight.doubt(slot) },
+            Answer::Refused(text) => match self.flight.refused(slot, now) {
+                Some(after) => return Action::Look { slot, after },
+                None => self.stop(Broken::Refused(text)),
+            },
+            Answer::Closed => self.stop(Broken::Closed),
+        }
+        Action::Wait
+    }
+
+    fn stored(&mut self, slot: u64) {
+        self.flight.stored(slot);
+        self.state = State::Open;
+    }
+
+    /// What lies in the slot that was looked at; `Err` if nobody knows.
+    pub(crate) fn seen(&mut self, slot: u64, there: Result<Slot, ()>) -> Action {
         if self.broken.is_some() {
             return Action::Wait;
         }
-        match slot {
-            Err(()) => Action::Look { slot: self.slot, after: self.wait() },
-            Ok(Slot::Frame(head)) if head.writer == self.writer => self.stored(now),
-            Ok(Slot::Empty) => self.write_again(),
+        let is_passing = self.state == State::Passing;
+        match there {
+            Err(()) => {
+                let after = if is_passing { self.wait() } else { self.flight.wait(slot) };
+                return Action::Look { slot, after };
+            }
+            Ok(Slot::Empty) if is_passing => return self.begin_here(),
+            Ok(Slot::Empty) => return self.flight.again(slot).map_or(Action::Wait, Action::Write),
+            Ok(Slot::Frame(head)) if head.writer == self.writer => self.stored(slot),
             Ok(there) => {
-                self.pass(there);
-                if self.broken.is_some() {
+                if self.is_shut_out_by(there) {
                     return Action::Wait;
                 }
-                self.write_again()
+                match self.state {
+                    State::Passing => {
+                        self.slot += 1;
+                        return Action::Look { slot: self.slot, after: Duration::ZERO };
+                    }
+                    State::Beginning => return self.begin_here(),
+                    _ => self.flight.displaced(slot),
+                }
             }
         }
-    }
-
-    fn write_again(&mut self) -> Action {
-        let Some(sent) = self.sent.take() else {
-            return Action::Wait;
-        };
-        // What a writer begins with follows from what is before it.
-        let write = match self.state {
-            State::Open => Write { slot: self.slot, ..sent },
-            _ => self.author().empty(self.slot, self.gather.first, false),
-        };
-        self.write(write)
+        Action::Wait
     }
 
     fn wait(&mut self) -> Duration {
         let wait = self.again;
         self.again = (wait * 2).min(AGAIN.1);
         wait
-    }
-
-    fn stored(&mut self, now: Moment) -> Action {
-        self.again = AGAIN.0;
-        self.doubted = false;
-        self.refused_since = None;
-        self.slot += 1;
-        self.sent = None;
-        self.state = State::Open;
-        self.next(now)
     }
 }
