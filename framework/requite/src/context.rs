@@ -20,7 +20,8 @@ use crate::{
         checkpoint,
         held::{Held, Stop},
         keeper::Keeper,
-        progress, streams,
+        progress,
+        streams::{self, Undelivered},
     },
     service::{ItemType, NoError},
 };
@@ -300,9 +301,20 @@ pub fn sink<D: ItemType>(cx: &Context) -> Sink<D> {
     Sink::new(streams::sink(&cx.held, &cx.keeper), cx.held.envelope.content_type, None)
 }
 
-/// Sends what a handler has returned as a stream.
+/// Sends what a handler has returned as a stream. Once its call is cancelled nobody is left who could end it.
 #[doc(hidden)]
 pub async fn stream<D: ItemType, E>(cx: &Context, items: impl Stream<Item = Result<D, E>>) -> Result<(), E> {
+    tokio::select! {
+        biased;
+        () = cx.cancelled() => {
+            cx.held.set_undelivered(Undelivered::Cancelled);
+            Ok(())
+        }
+        sent = send(cx, items) => sent,
+    }
+}
+
+async fn send<D: ItemType, E>(cx: &Context, items: impl Stream<Item = Result<D, E>>) -> Result<(), E> {
     let (mut sink, mut items) = (sink::<D>(cx), std::pin::pin!(items));
     while let Some(item) = items.next().await {
         match sink.send(item?).await {
@@ -310,7 +322,7 @@ pub async fn stream<D: ItemType, E>(cx: &Context, items: impl Stream<Item = Resu
             // The handler is about to be dropped.
             Err(SinkError::Stopped | SinkError::Replaced) => std::future::pending().await,
             Err(error) => {
-                cx.held.set_undelivered(error);
+                cx.held.set_undelivered(Undelivered::Refused(error));
                 break;
             }
         }

@@ -120,6 +120,39 @@ impl Belt {
         }))
     }
 
+    /// Doubles what comes until its call is cancelled, and then says goodbye with a 0.
+    #[handler]
+    async fn talk(
+        &self,
+        cx: &Context,
+        mut numbers: Items<u64>,
+        mut doubles: Sink<u64>,
+    ) -> Result<String, Jammed> {
+        loop {
+            tokio::select! {
+                biased;
+                () = cx.cancelled() => break,
+                number = numbers.next() => match number {
+                    Some(Ok(number)) => doubles.send(number * 2).await?,
+                    end => return Ok(format!("{end:?}")),
+                },
+            }
+        }
+        doubles.send(0).await?;
+        Ok("cancelled".into())
+    }
+
+    /// Reads, whatever happens.
+    #[handler(kill_after = "500ms")]
+    async fn deaf(&self, mut numbers: Items<u64>) -> u64 {
+        loop {
+            match numbers.next().await {
+                Some(Ok(_)) => self.count(),
+                _ => std::future::pending().await,
+            }
+        }
+    }
+
     /// Sends texts of so many bytes each, and returns what came of each.
     #[handler]
     async fn texts(&self, sizes: Vec<usize>, mut texts: Sink<String>) -> Vec<Option<SinkError_>> {
@@ -187,7 +220,11 @@ pub(super) struct Hall {
 
 impl Hall {
     pub(super) async fn open() -> Self {
-        let (nats, belt) = (NatsServer::start().await.unwrap(), Belt::default());
+        Self::open_on(NatsServer::start().await.unwrap()).await
+    }
+
+    pub(super) async fn open_on(nats: NatsServer) -> Self {
+        let belt = Belt::default();
         let worker = serve(&nats.url(), belt.clone()).await;
         let client = BeltClient::new(connect(&nats.url(), SHOP).await);
         Self { nats, belt, worker, client }

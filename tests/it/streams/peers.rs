@@ -60,6 +60,17 @@ async fn a_reader_that_leaves_ends_the_producer() {
     assert!(within(SOON, call).await.unwrap() > 1);
 }
 
+/// Nobody was there to hear that it left when it did.
+#[tokio::test]
+async fn a_reader_that_left_before_the_handler_started_ends_the_producer() {
+    let hall = Hall::open().await;
+    hall.worker.shutdown().await;
+    let (items, call) = within(SOON, hall.client.until_left().open()).await.unwrap();
+    drop(items);
+    let _worker = serve(&hall.nats.url(), hall.belt.clone()).await;
+    assert!(within(SOON * 2, call).await.unwrap() > 1);
+}
+
 #[tokio::test]
 async fn a_caller_that_gives_up_tells_the_handler() {
     let hall = Hall::open().await;

@@ -54,6 +54,12 @@ impl Scale {
         self.read(cx, &mut numbers, u64::MAX).await
     }
 
+    /// Sends something at first, and then has a value without.
+    #[handler]
+    async fn give(&self, cx: &Context, mut numbers: Sink<u64>) -> Result<u32, Dropped> {
+        self.give_some(cx, &mut numbers).await
+    }
+
     /// Waits behind a checkpoint at first.
     #[handler]
     async fn pause(&self, cx: &Context, mut numbers: Items<u64>) -> Result<u64, Dropped> {
@@ -80,6 +86,21 @@ impl Scale {
             Err(Dropped(why)) if why == "abandoned" => Ok(self.read.borrow().1),
             other => panic!("{other:?}"),
         }
+    }
+}
+
+impl Scale {
+    /// A number for each of the first attempt, and nothing of a later one.
+    async fn give_some(&self, cx: &Context, numbers: &mut Sink<u64>) -> Result<u32, Dropped> {
+        if cx.attempt() > 1 {
+            return Ok(cx.attempt());
+        }
+        let failed = |error: SinkError| Dropped(error.to_string());
+        for number in 1..=READ {
+            numbers.send(number).await.map_err(failed)?;
+        }
+        numbers.flush().await.map_err(failed)?;
+        Err(Dropped("out of weights".into()))
     }
 }
 
@@ -150,4 +171,16 @@ async fn a_handler_that_goes_on_without_the_rest_ends_the_stream_for_later_attem
     within(SOON, numbers.finish()).await.unwrap();
     bench.go_on.send_replace(true);
     assert_eq!(within(SOON, call).await.unwrap(), last);
+}
+
+#[tokio::test]
+async fn what_an_attempt_sent_that_failed_is_not_taken_for_the_next_ones_that_sends_nothing() {
+    let (bench, _worker) = Bench::set_up().await;
+    let (mut numbers, call) = within(SOON, bench.client.give().open()).await.unwrap();
+    for number in 1..=READ {
+        assert_eq!(within(SOON, numbers.next()).await, Some(Ok(number)));
+    }
+    assert_eq!(within(SOON, numbers.next()).await, Some(Err(ItemsError::Restarted { attempt: 2 })));
+    assert_eq!(within(SOON, numbers.next()).await, None);
+    assert_eq!(within(SOON, call).await.unwrap(), 2);
 }

@@ -1,8 +1,9 @@
 //! Items of no bytes, of as many as fit, and of one more.
 
 use requite::SinkError;
+use requite_test::NatsServer;
 
-use super::fixture::Hall;
+use super::{fixture::Hall, flow::all};
 use crate::caller::fixture::{SOON, within};
 
 /// The most that one item may take on a server with `max_payload` as it is by default.
@@ -47,4 +48,21 @@ async fn items_of_every_size_that_fits_are_sent_and_the_stream_goes_on_behind_on
         assert_eq!(pair[0], None);
         assert!(pair[1].as_ref().is_some_and(|it| it.0.contains("at most")), "{pair:?}");
     }
+}
+
+/// Of a frame as large as elsewhere such a server takes none.
+#[tokio::test]
+async fn frames_are_no_larger_than_the_server_takes() {
+    let nats = NatsServer::builder().config("max_payload: 16384").start().await.unwrap();
+    let hall = Hall::open_on(nats).await;
+    let last = 50_000;
+    let (mut items, call) = within(SOON, hall.client.count_to(last).open()).await.unwrap();
+    assert_eq!(all(&mut items).await.unwrap().len() as u64, last);
+    within(SOON, call).await.unwrap();
+    let (mut numbers, call) = within(SOON, hall.client.sum_unstored().open()).await.unwrap();
+    for number in 1..=last {
+        within(SOON, numbers.send(number)).await.unwrap();
+    }
+    within(SOON, numbers.finish()).await.unwrap();
+    assert_eq!(within(SOON, call).await.unwrap(), last * (last + 1) / 2);
 }

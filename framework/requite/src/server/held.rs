@@ -12,11 +12,10 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::{
-    checkpoint::Checkpoints, method::MethodRuntime, progress::Reports, stats::count, streams::Streams,
+    checkpoint::Checkpoints, method::MethodRuntime, progress::Reports, stats::count, streams::{Streams, Undelivered},
 };
 use crate::{
     broker::{AnyBroker, Broker, Subject},
-    error::SinkError,
     protocol::{
         attempt::{Action, Attempt, Event},
         lease::Lease,
@@ -255,10 +254,8 @@ impl Held {
     }
 
     /// Why the items of a returned stream do not get to the caller.
-    pub(crate) fn set_undelivered(&self, error: SinkError) {
-        if let Some(streams) = self.streams.get() {
-            streams.set_undelivered(error);
-        }
+    pub(crate) fn set_undelivered(&self, why: Undelivered) {
+        self.streams.get_or_init(Box::default).set_undelivered(why);
     }
 
     /// Wakes whoever waits for a change.

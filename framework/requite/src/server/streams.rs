@@ -33,7 +33,14 @@ pub(crate) struct Streams {
     up: OnceLock<Arc<Inflow>>,
     down: OnceLock<Arc<Outflow>>,
     /// Why items did not get to the caller, where nobody but this could say so.
-    undelivered: Mutex<Option<SinkError>>,
+    undelivered: Mutex<Option<Undelivered>>,
+}
+
+/// Why a returned stream was not read to its end.
+#[derive(Debug)]
+pub(crate) enum Undelivered {
+    Refused(SinkError),
+    Cancelled,
 }
 
 impl Streams {
@@ -42,8 +49,8 @@ impl Streams {
         self.down.get().map(|flow| flow.stored_by_now())
     }
 
-    pub(crate) fn set_undelivered(&self, error: SinkError) {
-        *self.undelivered.lock().expect("nobody panics with an error in hand") = Some(error);
+    pub(crate) fn set_undelivered(&self, why: Undelivered) {
+        *self.undelivered.lock().expect("nobody panics with an error in hand") = Some(why);
     }
 
     /// The handler has ended, and reads no more; the next attempt might, so its caller is not told.
@@ -62,7 +69,8 @@ impl Streams {
         };
         let undelivered = self.undelivered.lock().expect("nobody panics with an error in hand").take();
         let error = match (undelivered, flushed) {
-            (Some(error), _) => error,
+            (Some(Undelivered::Cancelled), _) => return Produced::Cancelled,
+            (Some(Undelivered::Refused(error)), _) => error,
             // Nobody wants it; or the request is in other hands, and nothing is settled here.
             (None, Ok(()) | Err(SinkError::Left | SinkError::Replaced | SinkError::Stopped)) => {
                 return produced;
