@@ -7,7 +7,7 @@ use std::{
     marker::PhantomData,
     panic,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use tokio::task::{AbortHandle, JoinHandle};
@@ -16,8 +16,9 @@ use super::{
     CancelAnswer,
     call::finish,
     cancel::Cancel,
-    drive::{Drive, Observer},
+    drive::Drive,
     events::{self, CallEvent, CallEvents},
+    observers::{Observer, Shared},
 };
 use crate::{
     error::{CallError, CancelError, Unknown, Why},
@@ -46,38 +47,17 @@ enum Course<T, E> {
 }
 
 struct Task<T, E> {
-    observers: Observers,
+    observers: Shared,
     answer: JoinHandle<Result<T, CallError<E>>>,
     /// The streams of the call keep it going too.
     alive: Arc<AbortOnDrop>,
 }
-
-type Observers = Arc<Mutex<Vec<Observer>>>;
 
 struct AbortOnDrop(AbortHandle);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
-    }
-}
-
-/// Tells all observers; with it their streams end, also when the task is aborted.
-struct Telling(Observers);
-
-impl Telling {
-    fn tell(&self, event: &CallEvent) {
-        for observer in self.0.lock().expect("no observer panics").iter_mut() {
-            observer(event);
-        }
-    }
-}
-
-impl Drop for Telling {
-    fn drop(&mut self) {
-        if let Ok(mut observers) = self.0.lock() {
-            observers.clear();
-        }
     }
 }
 
@@ -120,14 +100,16 @@ impl<T: ReplyType, E: HandlerError> Accepted<T, E> {
         self.cancel.run().await
     }
 
-    /// Watches the rest of the call's life. The function is called in between, so it must not block.
+    /// Watches the rest of the call's life; first of all it is told how the call stands. The function is called in between, so
+    /// it must not block.
     pub fn on_event(mut self, observer: impl FnMut(&CallEvent) + Send + 'static) -> Self {
         self.watch(Box::new(observer));
         self
     }
 
-    /// What happens to the call from now on, first of all how it stands. A task of its own sees the call through then, and
-    /// the events can be read before, beside or without awaiting it; dropping the call ends both.
+    /// What happens to the call from now on, first of all how it stands, every time that it is asked for. A task of its own
+    /// sees the call through then, and the events can be read before, beside or without awaiting it; dropping the call ends
+    /// both.
     ///
     /// ```no_run
     /// # use requite::{CallEvent, prelude::*};
@@ -157,7 +139,7 @@ impl<T: ReplyType, E: HandlerError> Accepted<T, E> {
     fn watch(&mut self, observer: Observer) {
         match &mut self.course {
             Course::Here { drive, .. } => drive.observe(observer),
-            Course::Beside(task) => add(&task.observers, observer),
+            Course::Beside(task) => task.observers.add(observer),
             Course::Changing => {}
         }
     }
@@ -174,28 +156,15 @@ impl<T: ReplyType, E: HandlerError> Accepted<T, E> {
     fn watch_beside(&mut self, observer: Observer) {
         self.course = match std::mem::replace(&mut self.course, Course::Changing) {
             Course::Here { mut drive, finished, .. } => {
-                let observers = Observers::default();
-                observers.lock().expect("it is new").extend(drive.observer());
-                add(&observers, observer);
-                let telling = Telling(Arc::clone(&observers));
-                drive.observe(Box::new(move |event| telling.tell(event)));
+                let observers = drive.share_observers();
                 let answer = turns::spawn(async move { finish(&mut drive, finished).await });
                 let alive = Arc::new(AbortOnDrop(answer.abort_handle()));
                 Course::Beside(Task { observers, answer, alive })
             }
-            Course::Beside(task) => {
-                if !task.answer.is_finished() {
-                    add(&task.observers, observer);
-                }
-                Course::Beside(task)
-            }
-            Course::Changing => Course::Changing,
+            beside => beside,
         };
+        self.watch(observer);
     }
-}
-
-fn add(observers: &Observers, observer: Observer) {
-    observers.lock().expect("no observer panics").push(observer);
 }
 
 impl<T: ReplyType, E: HandlerError> IntoFuture for Accepted<T, E> {

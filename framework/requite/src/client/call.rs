@@ -7,8 +7,9 @@ use bytes::Bytes;
 use super::{
     Accepted, CancelAnswer, Client, Inner,
     answers::Outcome,
-    drive::{Drive, Observer, Rest, Target},
+    drive::{Drive, Rest, Target},
     events::CallEvent,
+    observers::Observer,
 };
 use crate::{
     broker::Broker,

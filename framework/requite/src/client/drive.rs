@@ -11,9 +11,9 @@ use super::{
     answers::{Done, End, Outcome, answered, read},
     ask::{any_worker, ask_streams, ask_workers},
     cancel::Cancel,
-    events::CallEvent,
     listen,
     mailbox::{Address, Mail, Mailbox, REMINDED_WITHIN},
+    observers::{Observer, Shared},
     route::Route,
     watch::Watch,
 };
@@ -47,7 +47,6 @@ pub(super) struct Target {
 
 type Operation = Pin<Box<dyn Future<Output = Done> + Send>>;
 pub(super) type OnEnd = Box<dyn FnOnce(End<'_>) + Send>;
-pub(super) type Observer = Box<dyn FnMut(&CallEvent) + Send>;
 
 /// A call under way. Dropping it stops to wait; the request stays where it is.
 pub(super) struct Drive {
@@ -209,15 +208,12 @@ impl Drive {
     }
 
     pub(super) fn observe(&mut self, observer: Observer) {
-        self.watch.observer = Some(observer);
-        if self.request.is_some() && self.machine.is_accepted() {
-            self.watch.accepted();
-        }
+        self.watch.observers.add(observer);
     }
 
-    /// Takes the observer away.
-    pub(super) fn observer(&mut self) -> Option<Observer> {
-        self.watch.observer.take()
+    /// Has others add observers while a task goes on with this.
+    pub(super) fn share_observers(&mut self) -> Shared {
+        self.watch.observers.share()
     }
 
     /// Goes on until the call is accepted, or ended, or only the latter.
@@ -408,7 +404,8 @@ impl Drive {
         }
         let broker = self.client.broker.clone();
         let target = self.target.clone();
-        let watched = self.watch.is_watched();
+        // What is started may be watched before this read is made.
+        let watched = self.until_accepted || self.watch.is_watched();
         match action {
             Action::Read { after } => Box::pin(async move {
                 tokio::time::sleep(after).await;

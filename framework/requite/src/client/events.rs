@@ -14,7 +14,8 @@ use futures_util::{Stream, StreamExt, task::AtomicWaker};
 use crate::progress::Progress;
 
 /// A step in the life of a call, as far as this caller saw it; see [`Accepted::events`](super::Accepted::events) and
-/// [`Call::on_event`](super::Call::on_event).
+/// [`Call::on_event`](super::Call::on_event). Whoever begins to watch a call that is under way is first told how it stands:
+/// that it is accepted, which attempt runs, how far that is, and whether it is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CallEvent {
@@ -32,10 +33,10 @@ pub enum CallEvent {
     Started {
         /// The worker.
         worker: String,
-        /// 1 for the first attempt. This caller has seen none before.
+        /// 1 for the first attempt. Whoever watches was told of none before.
         attempt: u32,
     },
-    /// A handler runs it again, after an attempt that this caller has seen: progress begins anew.
+    /// A handler runs it again, after an attempt that was told before: progress begins anew.
     Restarted {
         /// The worker.
         worker: String,

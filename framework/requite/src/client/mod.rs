@@ -15,6 +15,7 @@ mod drive;
 mod events;
 mod listen;
 mod mailbox;
+mod observers;
 mod open;
 mod route;
 mod watch;

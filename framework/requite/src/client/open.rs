@@ -6,8 +6,9 @@ use super::{
     Accepted, Attach, Call,
     answers::{End, Outcome},
     call::{make_ready, refusal},
-    drive::{Drive, Observer, OnEnd, Rest},
+    drive::{Drive, OnEnd, Rest},
     events::CallEvent,
+    observers::Observer,
 };
 use crate::{
     codec::ContentType,

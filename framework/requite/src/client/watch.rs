@@ -1,7 +1,11 @@
-//! What the watcher of one call is told: every state once, in its order, whatever gets lost or comes twice. What nobody
-//! watched is told to whoever begins to.
+//! What there is to tell of one call: every state once, in its order, whatever gets lost or comes twice. Whoever begins to
+//! watch later is told by `client/observers.rs` how it stands, so all of it is noted also while nobody watches.
 
-use super::{drive::Observer, events::CallEvent, mailbox::Sign};
+use super::{
+    events::CallEvent,
+    mailbox::Sign,
+    observers::{Observer, Observers},
+};
 use crate::{
     progress::Progress,
     protocol::time::Moment,
@@ -11,7 +15,7 @@ use crate::{
 /// What was told so far, and to whom.
 #[derive(Default)]
 pub(super) struct Watch {
-    pub(super) observer: Option<Observer>,
+    pub(super) observers: Observers,
     /// The request's number in its stream.
     pub(super) sequence: Option<u64>,
     sent: u32,
@@ -25,29 +29,26 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn by(observer: Option<Observer>) -> Self {
-        Self { observer, ..Self::default() }
-    }
-
-    fn tell(&mut self, event: &CallEvent) {
-        if let Some(observer) = &mut self.observer {
-            observer(event);
+        let mut watch = Self::default();
+        if let Some(observer) = observer {
+            watch.observers.add(observer);
         }
+        watch
     }
 
     pub(super) fn is_watched(&self) -> bool {
-        self.observer.is_some()
+        !self.observers.is_empty()
     }
 
     pub(super) fn sent(&mut self) {
         self.sent += 1;
-        let number = self.sent;
-        self.tell(&CallEvent::Sent { number });
+        self.observers.tell(&CallEvent::Sent { number: self.sent });
     }
 
     pub(super) fn accepted(&mut self) {
-        if !self.accepted && self.is_watched() {
+        if !self.accepted {
             self.accepted = true;
-            self.tell(&CallEvent::Accepted { sequence: self.sequence });
+            self.observers.tell(&CallEvent::Accepted { sequence: self.sequence });
         }
     }
 
@@ -56,10 +57,10 @@ impl Watch {
     pub(super) fn started(&mut self, worker: &str, attempt: u32, now: Moment) -> bool {
         self.accepted();
         let (last, _) = self.started;
-        if attempt > last && self.is_watched() {
+        if attempt > last {
             self.started = (attempt, now);
             let worker = worker.to_owned();
-            self.tell(&match last {
+            self.observers.tell(&match last {
                 0 => CallEvent::Started { worker, attempt },
                 _ => CallEvent::Restarted { worker, attempt },
             });
@@ -68,9 +69,9 @@ impl Watch {
     }
 
     fn progress(&mut self, attempt: u32, number: u64, progress: Progress) {
-        if (attempt, number) > self.progress && self.is_watched() {
+        if (attempt, number) > self.progress {
             self.progress = (attempt, number);
-            self.tell(&CallEvent::Progress(progress));
+            self.observers.tell(&CallEvent::Progress(progress));
         }
     }
 
@@ -93,7 +94,7 @@ impl Watch {
         if kind == SignalKind::Alive {
             self.beats += 1;
             let (heard, since) = (self.beats, now.since(self.started.1));
-            self.tell(&CallEvent::Alive { worker, attempt, heard, since });
+            self.observers.tell(&CallEvent::Alive { worker, attempt, heard, since });
         }
         if let Some((number, progress)) = progress {
             self.progress(attempt, number, progress);
@@ -102,6 +103,6 @@ impl Watch {
 
     pub(super) fn done(&mut self, attempt: u32) {
         self.accepted();
-        self.tell(&CallEvent::Done { attempt });
+        self.observers.tell(&CallEvent::Done { attempt });
     }
 }
