@@ -1,5 +1,6 @@
 //! What callers meet, on real servers: retries, keys, errors, faults of the network, strangers on the wire.
 
+mod abandoned;
 mod answers;
 mod attach;
 mod cancel;
@@ -21,3 +22,4 @@ mod refused;
 mod retry;
 mod unknown;
 mod versions;
+mod watchers;

@@ -6,9 +6,10 @@ use std::{
 };
 
 use requite::{CallEvent, CallEvents, Progress, prelude::*};
-use tokio::sync::Semaphore;
+use requite_test::Proxy;
+use tokio::sync::{Semaphore, watch};
 
-use super::fixture::{SHOP, SOON, connect, serve, until, within};
+use super::fixture::{SHOP, SOON, connect, info, serve, until, within};
 
 #[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize, CallError)]
 #[error("the ink is out")]
@@ -19,6 +20,8 @@ struct InkOut;
 #[derive(Clone)]
 struct Printer {
     go_on: Arc<Semaphore>,
+    /// When a handler came to the point that the test waits for.
+    there: watch::Sender<Option<Instant>>,
 }
 
 #[service(name = "printer")]
@@ -42,6 +45,29 @@ impl Printer {
         self.go_on.acquire().await.unwrap().forget();
     }
 
+    /// Reports once, and keeps it with a checkpoint.
+    #[handler]
+    async fn number(&self, cx: &Context) {
+        self.there.send_replace(Some(Instant::now()));
+        cx.progress(Progress::of(1, 2));
+        cx.checkpoint("numbered").await.unwrap();
+        self.go_on.acquire().await.unwrap().forget();
+    }
+
+    /// Reports once, and each page when it is let: for longer than until the first report is stored.
+    #[handler]
+    async fn proof(&self, cx: &Context, pages: u32) {
+        cx.progress(Progress::value(&(0, "")));
+        self.go_on.acquire().await.unwrap().forget();
+        let text = "x".repeat(4_000);
+        for page in 1..=pages {
+            cx.progress(Progress::value(&(page, &text)));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.there.send_replace(Some(Instant::now()));
+        self.go_on.acquire().await.unwrap().forget();
+    }
+
     /// Fails at first.
     #[handler]
     async fn jam(&self, cx: &Context) -> Result<(), InkOut> {
@@ -53,6 +79,9 @@ impl Printer {
 
 struct Shop {
     nats: requite_test::NatsServer,
+    /// Between the server and the worker.
+    proxy: Proxy,
+    printer: Printer,
     go_on: Arc<Semaphore>,
     _worker: requite::RunningServer,
 }
@@ -60,13 +89,25 @@ struct Shop {
 impl Shop {
     async fn open() -> Self {
         let nats = requite_test::NatsServer::start().await.unwrap();
+        let proxy = Proxy::start(([127, 0, 0, 1], nats.port()).into()).await.unwrap();
         let go_on = Arc::new(Semaphore::new(0));
-        let _worker = serve(&nats.url(), Printer { go_on: Arc::clone(&go_on) }).await;
-        Self { nats, go_on, _worker }
+        let printer = Printer { go_on: Arc::clone(&go_on), there: watch::Sender::new(None) };
+        let _worker = serve(&proxy.url(), printer.clone()).await;
+        Self { nats, proxy, printer, go_on, _worker }
     }
 
     async fn client(&self) -> PrinterClient {
         PrinterClient::new(connect(&self.nats.url(), SHOP).await)
+    }
+
+    /// Waits until the progress of so many calls is stored.
+    async fn keeps(&self, calls: usize) {
+        until("the progress is stored", async || {
+            let stored = info(&self.nats, "rq_OUT_printer").await["state"]["subjects"].clone();
+            let subjects = stored.as_object().into_iter().flat_map(|subjects| subjects.keys());
+            subjects.filter(|subject| subject.starts_with("rq.pgr.")).count() == calls
+        })
+        .await;
     }
 }
 
@@ -102,16 +143,7 @@ async fn events_come_in_order_and_late_watchers_see_the_last_progress() {
     };
 
     // What is stored is read, and no heartbeat is waited for.
-    let spy = connect(&shop.nats.url(), SHOP).await;
-    until("the progress is stored", async || {
-        let reading = spy
-            .nats()
-            .unwrap()
-            .request("$JS.API.STREAM.INFO.rq_OUT_printer", r#"{"subjects_filter":"rq.pgr.>"}"#.into());
-        let info: serde_json::Value = serde_json::from_slice(&reading.await.unwrap().payload).unwrap();
-        info["state"]["subjects"].as_object().is_some_and(|subjects| subjects.len() == 1)
-    })
-    .await;
+    shop.keeps(1).await;
     let elsewhere = shop.client().await;
     let mut attached = within(SOON, elsewhere.attach_print("flyer").start()).await.unwrap();
     let mut late = attached.events();
@@ -179,4 +211,47 @@ async fn events_end_with_a_call_that_is_dropped() {
     report(&mut events).await;
     drop(call);
     rest(events).await;
+}
+
+#[tokio::test]
+async fn progress_before_a_checkpoint_is_seen_at_once_by_whoever_attaches() {
+    let shop = Shop::open().await;
+    let (client, elsewhere) = (shop.client().await, shop.client().await);
+    // A machine that is busy may take more than the second after which it is stored anyway.
+    for calls in 1..=10 {
+        let call = within(SOON, client.number().key(calls.to_string()).start()).await.unwrap();
+        shop.keeps(calls).await;
+        let mut attached = within(SOON, elsewhere.attach_number(&calls.to_string()).start()).await.unwrap();
+        let (seen, _) = report(&mut attached.events()).await;
+        let reported = shop.printer.there.borrow().expect("it was reported");
+        let took = reported.elapsed();
+        assert_eq!(seen, Progress::of(1, 2));
+        shop.go_on.add_permits(1);
+        within(SOON, call).await.unwrap();
+        if took < Duration::from_secs(1) {
+            return;
+        }
+    }
+    panic!("nobody has seen it within a second");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_reports_on_while_its_worker_hears_nothing_of_the_server() {
+    const PAGES: u32 = 1_500;
+    let shop = Shop::open().await;
+    let mut call = within(SOON, shop.client().await.proof(PAGES).start()).await.unwrap();
+    let mut events = call.events();
+    report(&mut events).await;
+    shop.proxy.freeze();
+    shop.go_on.add_permits(1);
+    let mut there = shop.printer.there.subscribe();
+    within(SOON, there.wait_for(Option::is_some)).await.expect("the printer holds the sender");
+    shop.proxy.thaw();
+    let mut last = 0;
+    while last < PAGES {
+        let (progress, _) = report(&mut events).await;
+        (last, _) = progress.decode::<(u32, String)>().unwrap().unwrap();
+    }
+    shop.go_on.add_permits(1);
+    within(SOON, call).await.unwrap();
 }

@@ -1,14 +1,6 @@
 //! A call that is stored: what may be done with it until it ends.
 
-use std::{
-    any::Any,
-    fmt,
-    future::IntoFuture,
-    marker::PhantomData,
-    panic,
-    pin::Pin,
-    sync::Arc,
-};
+use std::{any::Any, fmt, future::IntoFuture, marker::PhantomData, panic, pin::Pin, sync::Arc};
 
 use tokio::task::{AbortHandle, JoinHandle};
 
