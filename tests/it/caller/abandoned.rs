@@ -151,7 +151,7 @@ impl Quarry {
 
 /// The same methods by name, with requests that they cannot read.
 #[service(name = "quarry")]
-#[expect(dead_code, reason = "only its client is used")]
+#[allow(dead_code, reason = "only its client is used")]
 trait Misread {
     #[handler(concurrency = 1)]
     async fn sieve(&self, stones: String) -> u32;
