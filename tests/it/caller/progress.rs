@@ -54,18 +54,23 @@ impl Printer {
         self.go_on.acquire().await.unwrap().forget();
     }
 
-    /// Reports once, and each page when it is let: for longer than until the first report is stored.
+    /// Reports once, and each page when it is let: for longer than until the first report is stored. Returns the longest
+    /// time that a report took.
     #[handler]
-    async fn proof(&self, cx: &Context, pages: u32) {
+    async fn proof(&self, cx: &Context, pages: u32) -> Duration {
+        let mut longest = Duration::ZERO;
         cx.progress(Progress::value(&(0, "")));
         self.go_on.acquire().await.unwrap().forget();
         let text = "x".repeat(4_000);
         for page in 1..=pages {
+            let began = Instant::now();
             cx.progress(Progress::value(&(page, &text)));
+            longest = longest.max(began.elapsed());
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         self.there.send_replace(Some(Instant::now()));
         self.go_on.acquire().await.unwrap().forget();
+        longest
     }
 
     /// Fails at first.
@@ -253,5 +258,7 @@ async fn a_handler_reports_on_while_its_worker_hears_nothing_of_the_server() {
         (last, _) = progress.decode::<(u32, String)>().unwrap().unwrap();
     }
     shop.go_on.add_permits(1);
-    within(SOON, call).await.unwrap();
+    // An answer of the server would have taken longer.
+    let longest = within(SOON, call).await.unwrap();
+    assert!(longest < Duration::from_secs(1), "{longest:?}");
 }
