@@ -11,10 +11,13 @@ pub(crate) const LONG_FILES: [(&str, &str); 0] = [];
 pub(crate) const LONG_FUNCTIONS: [(&str, &str); 0] = [];
 
 /// Files outside `wire/` that derive serde, each with the reason.
-pub(crate) const DERIVES_SERDE: [(&str, &str); 1] = [(
-    "framework/requite/src/service.rs",
-    "`NoError` is a payload type of the users', like their own error enums",
-)];
+pub(crate) const DERIVES_SERDE: [(&str, &str); 2] = [
+    (
+        "framework/requite/src/service.rs",
+        "`NoError` is a payload type of the users', like their own error enums",
+    ),
+    ("framework/requite/src/error.rs", "`SinkError` and `ItemsError` go into the users' own error enums"),
+];
 
 const FORBIDDEN_NAMES: [&str; 7] = ["util", "utils", "common", "helper", "helpers", "manager", "misc"];
 

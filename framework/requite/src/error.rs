@@ -1,5 +1,7 @@
 //! Every error that a user meets: what happened, whether the request may still run, what to do next.
 
+use serde::{Deserialize, Serialize};
+
 use crate::wire::record::Reason;
 
 /// Why there is no connection.
@@ -172,8 +174,9 @@ pub enum CheckpointError {
     },
 }
 
-/// Why an item was not taken, or does not reach its reader. Items that were taken before are not affected.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why an item was not taken, or does not reach its reader. Items that were taken before are not affected. It can be part of
+/// a handler's own error.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum SinkError {
     /// The item does not fit into one message of the server (`max_payload`). The stream can be used on.
@@ -222,8 +225,8 @@ pub enum SinkError {
     Closed,
 }
 
-/// Why there is no item in its place. It says whether others follow.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why there is no item in its place. It says whether others follow. It can be part of a handler's own error.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ItemsError {
     /// A later attempt began the stream anew: what was read before is of an attempt that came to nothing. The first item
@@ -452,27 +455,93 @@ pub struct Unknown {
 #[non_exhaustive]
 pub enum Why {
     /// `accept_within`: the request was sent, and whether it was stored is not known.
-    #[error("it is not known whether the request was accepted")]
+    #[error(
+        "`accept_within` or the deadline passed, and it is not known whether the request was accepted: another call is safe only with the same key"
+    )]
     AcceptanceUnknown,
     /// `accept_within`: the server refuses this client's credentials since, and whether it had stored the request is not
     /// known.
     #[error(
-        "the server refuses the credentials, and it is not known whether the request was accepted before"
+        "`accept_within` passed while the server refuses the credentials, and it is not known whether the request was accepted before: another call is safe only with the same key"
     )]
     Unauthorized,
     /// `start_within`: accepted, and no worker serves the method.
-    #[error("accepted, but no worker serves the method")]
+    #[error("`start_within` passed, and no worker serves the method: the request runs once one is started")]
     NoWorker,
     /// `start_within`: accepted, and the workers are busy.
-    #[error("accepted, but no worker has started it")]
+    #[error("`start_within` passed, and the workers are busy: the request runs once they get to it")]
     NotStarted,
     /// `silent_for`: started, and its worker is silent.
-    #[error("started, but its worker is silent")]
+    #[error(
+        "`silent_for` passed without a sign of its worker: the request may still run, or run again elsewhere"
+    )]
     Silent,
     /// The connection was closed for good after the request was sent.
-    #[error("the connection is closed")]
+    #[error("the connection is closed for good, and the request may still run")]
     Closed,
     /// `deadline`: accepted, and not ended.
-    #[error("the deadline passed")]
+    #[error("the `deadline` passed: a handler that runs may go on, and none starts any more")]
     DeadlinePassed,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fmt::Debug, time::Duration};
+
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+    use crate::codec::{self, ContentType, Limits};
+
+    #[test]
+    fn what_passed_is_named_as_it_is_set() {
+        for (why, limit) in [
+            (Why::AcceptanceUnknown, "`accept_within`"),
+            (Why::Unauthorized, "`accept_within`"),
+            (Why::NoWorker, "`start_within`"),
+            (Why::NotStarted, "`start_within`"),
+            (Why::Silent, "`silent_for`"),
+            (Why::DeadlinePassed, "`deadline`"),
+        ] {
+            assert!(why.to_string().contains(limit), "{why}");
+        }
+    }
+
+    fn travels<T: Serialize + DeserializeOwned + PartialEq + Debug>(error: T) {
+        for content_type in [ContentType::MessagePack, ContentType::Json] {
+            let bytes = codec::encode(content_type, &error).unwrap();
+            assert_eq!(codec::decode::<T>(content_type, &bytes, &Limits::default()).unwrap(), error);
+        }
+    }
+
+    #[test]
+    fn errors_of_streams_travel_in_those_of_handlers() {
+        let idle = Duration::new(90, 7);
+        let text = || "the text".to_owned();
+        for error in [
+            SinkError::TooLarge { bytes: 2, most: 1 },
+            SinkError::Unencodable { text: text() },
+            SinkError::Silent { idle },
+            SinkError::Left,
+            SinkError::Replaced,
+            SinkError::Ended,
+            SinkError::Stopped,
+            SinkError::Refused { text: text() },
+            SinkError::Closed,
+        ] {
+            travels(error);
+        }
+        for error in [
+            ItemsError::Restarted { attempt: 2 },
+            ItemsError::Failed,
+            ItemsError::Abandoned,
+            ItemsError::Silent { idle },
+            ItemsError::Lost { item: 3 },
+            ItemsError::Undecodable { item: u64::MAX, text: text() },
+            ItemsError::Broken { item: 4 },
+            ItemsError::Closed,
+        ] {
+            travels(error);
+        }
+    }
 }

@@ -254,7 +254,7 @@ struct Readme;
 
 /// What a file with a service in it needs.
 pub mod prelude {
-    pub use crate::{CallError, Client, Context, Server, handler, service};
+    pub use crate::{CallError, CallEvent, Client, Context, Items, Progress, Server, Sink, handler, service};
     pub use serde::{Deserialize, Serialize};
 }
 

@@ -105,9 +105,12 @@ fn whole() -> CallEvent {
 /// What comes until this progress.
 async fn up_to(progress: CallEvent, events: &mut CallEvents) -> Vec<CallEvent> {
     let mut all = Vec::new();
-    while all.last() != Some(&progress) {
-        all.push(within(SOON, events.next()).await.expect("it comes before the end"));
-    }
+    within(SOON, async {
+        while all.last() != Some(&progress) {
+            all.push(events.next().await.expect("it comes before the end"));
+        }
+    })
+    .await;
     all
 }
 
