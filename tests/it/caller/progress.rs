@@ -226,7 +226,7 @@ async fn progress_before_a_checkpoint_is_seen_at_once_by_whoever_attaches() {
     for calls in 1..=10 {
         let call = within(SOON, client.number().key(calls.to_string()).start()).await.unwrap();
         shop.keeps(calls).await;
-        let mut attached = within(SOON, elsewhere.attach_number(&calls.to_string()).start()).await.unwrap();
+        let mut attached = within(SOON, elsewhere.attach_number(calls.to_string()).start()).await.unwrap();
         let (seen, _) = report(&mut attached.events()).await;
         let reported = shop.printer.there.borrow().expect("it was reported");
         let took = reported.elapsed();

@@ -118,14 +118,11 @@ async fn rest(events: CallEvents) -> Vec<CallEvent> {
     without_beats(within(SOON, events.collect::<Vec<_>>()).await)
 }
 
+/// The request's number is not known where a sign of the handler was heard before the acknowledgement.
 fn is_how_it_stands(events: &[CallEvent]) -> bool {
     matches!(
         events,
-        [
-            CallEvent::Accepted { sequence: Some(1..) },
-            CallEvent::Started { attempt: 1, .. },
-            CallEvent::Progress(_)
-        ]
+        [CallEvent::Accepted { .. }, CallEvent::Started { attempt: 1, .. }, CallEvent::Progress(_)]
     )
 }
 
@@ -145,14 +142,13 @@ async fn whoever_watches_second_sees_how_the_call_stands_and_then_the_same_as_th
         assert_eq!(without_beats(up_to(whole(), events).await), [whole()]);
     }
     hall.go_on.add_permits(1);
-    let done = CallEvent::Done { attempt: 1 };
     for events in [first, second] {
-        assert_eq!(rest(events).await, [done.clone()]);
+        assert_eq!(rest(events).await, [CallEvent::Done { attempt: 1 }]);
     }
     // Nor does it matter when the call is over.
     let stood = rest(call.events()).await;
     assert!(is_how_it_stands(&stood[..3]), "{stood:?}");
-    assert_eq!(stood[2..], [whole(), done]);
+    assert_eq!(stood[2..], [whole(), CallEvent::Done { attempt: 1 }]);
     assert_eq!(within(SOON, call).await.unwrap(), 3);
 }
 
@@ -277,7 +273,7 @@ async fn events_of_a_call_whose_outcome_comes_with_its_acknowledgement_tell_that
     proxy.thaw();
     let mut call = within(SOON, starting).await.unwrap().unwrap();
     let events = rest(call.events()).await;
-    assert!(matches!(events[0], CallEvent::Accepted { sequence: Some(2) }), "{events:?}");
+    assert!(matches!(events[0], CallEvent::Accepted { .. }), "{events:?}");
     assert_eq!(events.last(), Some(&CallEvent::Done { attempt: 1 }));
     assert_eq!(within(SOON, call).await.unwrap(), 3);
 }
