@@ -277,7 +277,9 @@ impl Outflow {
                 tokio::time::sleep(after).await;
                 Done::Seen(slot, lane.read(slot).await.map(|it| it.map_or(Slot::Empty, |it| it.there)))
             }),
-            Action::Write(write) => Box::pin(async move { Done::Written(write.slot, lane.write(write).await) }),
+            Action::Write(write) => {
+                Box::pin(async move { Done::Written(write.slot, lane.write(write).await) })
+            }
             Action::Wait | Action::WaitUntil(_) | Action::Send(_) => Box::pin(std::future::pending()),
         }
     }

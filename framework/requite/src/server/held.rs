@@ -12,7 +12,11 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::{
-    checkpoint::Checkpoints, method::MethodRuntime, progress::Reports, stats::count, streams::{Streams, Undelivered},
+    checkpoint::Checkpoints,
+    method::MethodRuntime,
+    progress::Reports,
+    stats::count,
+    streams::{Streams, Undelivered},
 };
 use crate::{
     broker::{AnyBroker, Broker, Subject},

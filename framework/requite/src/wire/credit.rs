@@ -48,8 +48,16 @@ mod tests {
     #[test]
     fn credit_round_trips() {
         for left in [false, true] {
-            let credit =
-                Credit { reader: 7, epoch: 1, writer: [3; 16], items: u64::MAX, bytes: 3, slot: 9, misses: left, left };
+            let credit = Credit {
+                reader: 7,
+                epoch: 1,
+                writer: [3; 16],
+                items: u64::MAX,
+                bytes: 3,
+                slot: 9,
+                misses: left,
+                left,
+            };
             assert_eq!(Credit::decode(&credit.encode()), Some(credit));
         }
         assert_eq!(Credit::decode(b"no"), None);

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{FLIGHT, REPEATED_EVERY, SAID_EVERY, WINDOW_BYTES, WINDOW_ITEMS, writer::{Head, Slot}};
+use super::{
+    FLIGHT, REPEATED_EVERY, SAID_EVERY, WINDOW_BYTES, WINDOW_ITEMS,
+    writer::{Head, Slot},
+};
 use crate::{
     protocol::time::Moment,
     wire::{

@@ -100,7 +100,9 @@ enum State {
     /// Nobody has asked for anything yet.
     Idle,
     /// Looks for the end of the log, or is about to.
-    Finding { asked: bool },
+    Finding {
+        asked: bool,
+    },
     /// Passes the last frames, to the first slot that is empty.
     Passing,
     /// The first frame of this writer is on its way, and empty.
@@ -220,7 +222,11 @@ impl Writer {
         if self.state == State::Idle {
             self.resumes = resumes || self.joins;
             let is_first = self.epoch == 1 && !self.joins;
-            self.state = if is_first || self.unstored.is_some() { State::Open } else { State::Finding { asked: false } };
+            self.state = if is_first || self.unstored.is_some() {
+                State::Open
+            } else {
+                State::Finding { asked: false }
+            };
         }
     }
 
@@ -325,7 +331,9 @@ impl Writer {
         }
         let author = self.author();
         match (self.state, &mut self.unstored) {
-            (State::Idle | State::Passing | State::Beginning | State::Finding { asked: true }, _) => Action::Wait,
+            (State::Idle | State::Passing | State::Beginning | State::Finding { asked: true }, _) => {
+                Action::Wait
+            }
             (State::Finding { asked: false }, _) => {
                 self.state = State::Finding { asked: true };
                 Action::Find(Duration::ZERO)
