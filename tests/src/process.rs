@@ -42,7 +42,16 @@ impl Process {
     ///
     /// When it cannot be looked at.
     pub fn is_alive(&mut self) -> anyhow::Result<bool> {
-        Ok(self.0.try_wait()?.is_none())
+        Ok(self.has_ended()?.is_none())
+    }
+
+    /// How it ended by itself, if it did.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be looked at.
+    pub fn has_ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.0.try_wait()?)
     }
 
     /// Sends a signal.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
-use requite::{Client, Server};
+use requite::{Client, ConnectError, RunningServer, ServeError, Server, SetupError};
 use serde::{Deserialize, Serialize};
 use tokio::{runtime::Handle, signal::unix, sync::mpsc};
 
@@ -23,7 +23,7 @@ use crate::{
 /// The word before a role among a program's arguments.
 const ROLE: &str = "as";
 
-/// Between two attempts of a caller to connect.
+/// Between two attempts of a caller to connect, and of a worker to start.
 const RECONNECT: Duration = Duration::from_millis(100);
 
 /// What a process is; its only argument but one, as JSON.
@@ -99,7 +99,14 @@ impl Role {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
         match self {
             Self::Worker { url, namespace, service, name, ledger, drain } => {
-                let client = Client::builder().url(url).namespace(namespace).caller("mill").connect().await?;
+                let client = Client::builder().url(url).namespace(namespace).caller("mill");
+                // As whoever supervises it would: a server that is busy may answer the next time.
+                let client = loop {
+                    match client.clone().connect().await {
+                        Err(error @ ConnectError::Unreachable { .. }) => again(&error).await,
+                        connected => break connected?,
+                    }
+                };
                 work(&client, &service, name, Ledger::at(ledger), drain).await
             }
             Self::Caller { url, namespace, service, name, ledger } => {
@@ -131,19 +138,41 @@ async fn work(
     });
     // Before anybody can think that it is ready, and terminates it.
     let mut terminate = unix::signal(unix::SignalKind::terminate())?;
-    let server = Server::new(client).drain_timeout(drain);
-    let (worker, written) = (name.clone(), ledger.clone());
-    let server = match service {
-        "silo" => server.serve(Silo { worker, ledger }).replicas(3),
-        _ => server.serve(Mill { worker, ledger }),
+    let running = loop {
+        match start(client, service, &name, &ledger, drain).await {
+            // No other: what was refused is refused the next time, too.
+            Err(error @ ServeError::Setup(SetupError::Unavailable { .. })) => again(&error).await,
+            started => break started?,
+        }
     };
-    let running = server.start().await?;
-    written.worker(&name, Life::Started);
+    ledger.worker(&name, Life::Started);
     tokio::select! {
         _ = terminate.recv() => running.shutdown().await,
         error = running.closed() => return Err(error.into()),
     }
     Ok(())
+}
+
+async fn start(
+    client: &Client,
+    service: &str,
+    name: &str,
+    ledger: &Ledger,
+    drain: Duration,
+) -> Result<RunningServer, ServeError> {
+    let (worker, ledger) = (name.to_owned(), ledger.clone());
+    let server = Server::new(client).drain_timeout(drain);
+    let server = match service {
+        "silo" => server.serve(Silo { worker, ledger }).replicas(3),
+        _ => server.serve(Mill { worker, ledger }),
+    };
+    server.start().await
+}
+
+/// Says on standard error why this process begins again, a moment later.
+async fn again(error: &(impl std::error::Error + Sync)) {
+    tracing::error!("the worker does not start, and tries again: {error}");
+    tokio::time::sleep(RECONNECT).await;
 }
 
 async fn call(caller: Caller) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    fs::File,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
@@ -36,6 +36,8 @@ const LET_GO: Duration = Duration::from_secs(2);
 /// How long a call waits for its answer.
 const DEADLINE: Duration = Duration::from_secs(180);
 const LOOK: Duration = Duration::from_millis(50);
+/// How many lines of a process's log an error tells.
+const LAST_WORDS: usize = 8;
 
 /// How many servers there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,9 +131,23 @@ impl Place {
     }
 
     fn start(&self, name: &str, role: &Role) -> anyhow::Result<Process> {
-        let log = self.logs.join(format!("{name}.log"));
-        let log = File::options().create(true).append(true).open(log)?;
+        let log = File::options().create(true).append(true).open(self.log(name))?;
         Process::start(&self.program, role, Stdio::from(log))
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.logs.join(format!("{name}.log"))
+    }
+
+    /// What a process last said, for people.
+    fn last_words(&self, name: &str) -> String {
+        let log = fs::read(self.log(name)).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        match &lines[lines.len().saturating_sub(LAST_WORDS)..] {
+            [] => format!("{name} has said nothing"),
+            last => format!("{name} said last:\n{}", last.join("\n")),
+        }
     }
 }
 
@@ -217,10 +233,18 @@ impl Stage {
     ///
     /// When it does not.
     pub async fn process_at(&self, url: &str, name: &str) -> anyhow::Result<Process> {
-        let process = self.place(url).start_worker(name)?;
+        let (place, until) = (self.place(url), Instant::now() + PATIENCE);
+        let mut process = place.start_worker(name)?;
         let started = Event::Worker { worker: name.to_owned(), life: Life::Started };
-        eventually("the worker serves", async || self.ledger.entries().iter().any(|it| it.event == started))
-            .await?;
+        while !self.ledger.entries().iter().any(|it| it.event == started) {
+            if let Some(status) = process.has_ended()? {
+                bail!("{name} ended with {status} before it served; {}", place.last_words(name));
+            }
+            if Instant::now() >= until {
+                bail!("{name} runs and still does not serve; {}", place.last_words(name));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
         Ok(process)
     }
 
@@ -280,10 +304,11 @@ impl Stage {
     ///
     /// When it does not.
     pub async fn reaches(&self, worker: &str, job: &str, step: Step) -> anyhow::Result<()> {
-        eventually(&format!("{worker} comes to {step:?} of {job}"), async || {
+        let reached = eventually(&format!("{worker} comes to {step:?} of {job}"), async || {
             self.ledger.runs().iter().any(|it| it.worker == worker && it.job == job && it.step == step)
         })
-        .await
+        .await;
+        reached.with_context(|| self.place("").last_words(worker))
     }
 
     /// Waits until a caller knows that its call is accepted.
