@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use requite::{Accepted, Attach, Call, CallError, Client, Rejected, RequestId};
+use requite::{Accepted, Attach, Call, CallError, CancelAnswer, CancelError, Client, Rejected, RequestId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    entry::{Answer, Class, Event, Invoke},
+    entry::{self, Answer, Class, Event, Invoke, Told},
     hash,
     ledger::Ledger,
     mill::{Flour, Job, MillClient, MillError, SiloClient, Work},
 };
+
+mod flow;
 
 /// One call, as a process is told to make it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,6 +25,8 @@ pub struct Order {
     pub what: What,
     /// From now.
     pub deadline: Duration,
+    /// So long after it was accepted it is cancelled.
+    pub cancel: Option<Duration>,
 }
 
 /// What a call asks for.
@@ -71,6 +75,13 @@ impl Service {
         }
     }
 
+    async fn cancel(&self, id: &RequestId) -> Result<CancelAnswer, CancelError> {
+        match self {
+            Self::Mill(mill) => mill.cancel(id).await,
+            Self::Silo(silo) => silo.cancel(id).await,
+        }
+    }
+
     fn attach(&self, method: &str, key: &str) -> Attach<Flour, MillError> {
         match (self, method) {
             (Self::Mill(mill), "grind") => mill.attach_grind(key),
@@ -99,12 +110,15 @@ impl Caller {
     /// Makes a call and waits for its end.
     pub async fn call(&self, order: Order) -> Answer {
         self.write_invoke(&order);
-        let Order { call, method, what, deadline } = order;
+        if flow::has_stream(&order.method) {
+            return self.call_with_stream(order).await;
+        }
+        let Order { call, method, what, deadline, cancel } = order;
         let result = match what {
             What::Run(job, key) => {
                 let made = self.service.run(&method, job).deadline(deadline);
                 let made = if let Some(key) = key { made.key(key) } else { made };
-                return self.run(call, made).await;
+                return self.run(call, made, cancel).await;
             }
             What::AttachKey(key) => {
                 let id = hash::id_of_key(self.service.name(), &method, &key);
@@ -118,14 +132,42 @@ impl Caller {
         self.write_result(call, result.0, Some(result.1))
     }
 
-    async fn run(&self, call: String, made: Call<Flour, MillError>) -> Answer {
-        let accepted: Accepted<Flour, MillError> = match made.start().await {
+    async fn run(&self, call: String, made: Call<Flour, MillError>, cancel: Option<Duration>) -> Answer {
+        let accepted = match made.start().await {
             Ok(accepted) => accepted,
             Err(error) => return self.write_result(call, Err(error), None),
         };
+        self.accepted(&call, &accepted, cancel);
         let id = accepted.id().to_string();
-        self.ledger.write(Event::Accepted { call: call.clone(), id: id.clone() });
         self.write_result(call, accepted.await, Some(id))
+    }
+
+    /// Writes it down, and sees to it that it is cancelled where that is asked for.
+    fn accepted(&self, call: &str, accepted: &Accepted<Flour, MillError>, cancel: Option<Duration>) {
+        let id = accepted.id();
+        self.ledger.write(Event::Accepted { call: call.to_owned(), id: id.to_string() });
+        if let Some(after) = cancel {
+            let (caller, id) = (self.clone(), id.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                caller.cancel(&id).await;
+            });
+        }
+    }
+
+    /// Cancels a call.
+    async fn cancel(&self, id: &RequestId) {
+        let write = |told| {
+            let caller = self.name.clone();
+            self.ledger.write(Event::Cancel { caller, id: id.to_string(), told });
+        };
+        write(None);
+        write(Some(match self.service.cancel(id).await {
+            Ok(CancelAnswer::CancelledBeforeStart) => Told::BeforeTheStart,
+            Ok(CancelAnswer::Signalled) => Told::Signalled,
+            Ok(CancelAnswer::AlreadyDone) => Told::AlreadyDone,
+            _ => Told::Nothing,
+        }));
     }
 
     fn write_invoke(&self, order: &Order) {
@@ -167,6 +209,7 @@ impl Caller {
 }
 
 fn answer(result: &Result<Flour, CallError<MillError>>) -> Answer {
+    let items = result.as_ref().ok().map(|flour| flour.items);
     let (class, attempt, outcome) = match result {
         Ok(flour) => (Class::Ok, Some(flour.attempt), Some(format!("ok {}", hash::value(flour)))),
         Err(CallError::Failed(error)) => {
@@ -184,9 +227,12 @@ fn answer(result: &Result<Flour, CallError<MillError>>) -> Answer {
             };
             (Class::Rejected, None, outcome)
         }
+        Err(CallError::Cancelled(told)) => {
+            (Class::Cancelled, None, Some(entry::cancelled(told.may_have_run)))
+        }
         Err(CallError::Unavailable(_)) => (Class::Unavailable, None, None),
         Err(_) => (Class::Unknown, None, None),
     };
     let reason = result.as_ref().map_or_else(ToString::to_string, |_| String::new());
-    Answer { class, reason, attempt, outcome }
+    Answer { class, reason, attempt, outcome, items }
 }

@@ -65,6 +65,26 @@ pub enum Event {
     Run(Run),
     /// A handler did something to the world.
     Effect(Effect),
+    /// One end of a stream, when nobody uses it any more.
+    Flow(Flow),
+    /// Whoever fills a stream has come to its middle.
+    Midway {
+        /// The call, or the worker.
+        who: String,
+        /// The job.
+        job: String,
+    },
+    /// A handler has found a checkpoint, or stored one.
+    Checkpoint(Checkpoint),
+    /// A call is about to be cancelled, or its caller was told what came of that.
+    Cancel {
+        /// Whose ids.
+        caller: String,
+        /// The request's id.
+        id: String,
+        /// Nothing before it is asked.
+        told: Option<Told>,
+    },
     /// A worker's process.
     Worker {
         /// Its name.
@@ -118,6 +138,26 @@ pub struct Answer {
     pub attempt: Option<u32>,
     /// What the outcome is, for comparisons; none where the call has no outcome of its request.
     pub outcome: Option<String>,
+    /// How many items the handler has sent or taken, by its value.
+    pub items: Option<u64>,
+}
+
+/// What the outcome of a cancelled request is, for comparisons.
+pub fn cancelled(may_have_run: bool) -> String {
+    if may_have_run { "cancelled" } else { "cancelled before the start" }.to_owned()
+}
+
+/// What a caller was told of a call that it wanted cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Told {
+    /// It has ended, and never ran.
+    BeforeTheStart,
+    /// It is stored that it is cancelled.
+    Signalled,
+    /// It had ended before.
+    AlreadyDone,
+    /// Nobody knows, or it was not stored.
+    Nothing,
 }
 
 /// How a call ended.
@@ -133,6 +173,8 @@ pub enum Class {
     Rejected,
     /// It was not accepted.
     Unavailable,
+    /// Somebody cancelled it.
+    Cancelled,
     /// Nobody knows.
     Unknown,
 }
@@ -188,6 +230,84 @@ pub struct Effect {
     pub fence: Option<u64>,
     /// Whether it was let in.
     pub accepted: bool,
+}
+
+/// A checkpoint, as a handler that counts its steps saw it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Who asked.
+    pub caller: String,
+    /// The request's id.
+    pub id: String,
+    /// The handler's attempt.
+    pub attempt: u32,
+    /// How many steps it says are done; 0 where none was found.
+    pub steps: u32,
+    /// Whether the handler began with it; else it was told that it is stored.
+    pub found: bool,
+}
+
+/// What went through one end of a stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Flow {
+    /// Who asked.
+    pub caller: String,
+    /// The request's id.
+    pub id: String,
+    /// Which end.
+    pub end: End,
+    /// What went through it, in its order.
+    pub pieces: Vec<Piece>,
+    /// How it ended.
+    pub close: Close,
+}
+
+/// An end of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum End {
+    /// The caller's, which reads; of this call.
+    Reads(String),
+    /// The caller's, which sends; of this call.
+    Sends(String),
+    /// The handler's, which takes what the caller sends; of this attempt.
+    Takes(u32),
+    /// The handler's, which sends; of this attempt.
+    Fills(u32),
+}
+
+/// A part of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Piece {
+    /// Items of one attempt that follow each other.
+    Items {
+        /// The attempt whose items they are; 0 for a caller's.
+        attempt: u32,
+        /// The number of the first one.
+        first: u64,
+        /// The number of the last one.
+        last: u64,
+    },
+    /// The reader was told that this attempt begins the stream anew.
+    Restarted(u32),
+}
+
+/// How an end of a stream ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Close {
+    /// Whoever used it was dropped, and nobody knows more.
+    Dropped,
+    /// Nothing more comes, or was to be sent.
+    All,
+    /// The call has ended without a value.
+    Failed,
+    /// The writer gave up.
+    Abandoned,
+    /// Nobody waits for the call any more.
+    Closed,
+    /// For another reason that may be.
+    Other(String),
+    /// For a reason that should not be.
+    Wrong(String),
 }
 
 /// What happens to a process.

@@ -95,16 +95,21 @@ impl Ledger {
         fs::write(self.gate_file(), "").expect("the test's folder can be written to");
     }
 
+    /// Whether the gate is open.
+    pub fn is_open(&self) -> bool {
+        self.gate_file().exists()
+    }
+
     /// Waits until the gate is open.
     pub async fn gate(&self) {
-        while !self.gate_file().exists() {
+        while !self.is_open() {
             tokio::time::sleep(LOOK).await;
         }
     }
 
     /// Waits until the gate is open, and lets nobody else have the thread.
     pub fn block_at_gate(&self) {
-        while !self.gate_file().exists() {
+        while !self.is_open() {
             std::thread::sleep(LOOK);
         }
     }

@@ -3,7 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | `entry`, `ledger` | what was seen, written to a file outside NATS |
-//! | `mill`, `caller` | services and calls that write down what they see |
+//! | `mill`, `caller`, `stream` | services, calls and streams that write down what they see |
 //! | `role`, `process` | both as processes of their own, to kill and to freeze |
 //! | `store` | what the streams hold in the end |
 //! | `checker` | the promises, held against both |
@@ -24,3 +24,4 @@ pub mod random;
 pub mod role;
 pub mod soak;
 pub mod store;
+pub mod stream;

@@ -3,12 +3,17 @@
 
 use std::{future::pending, time::Duration};
 
-use requite::prelude::*;
+use requite::{CheckpointError, Items, Sink, prelude::*};
 
 use crate::{
-    entry::Step,
+    entry::{Checkpoint, Event, Step},
     ledger::{Ledger, Running},
+    stream::{Pour, Sack},
 };
+
+mod flow;
+
+use flow::{Down, fill, pour};
 
 /// A request: what the handler is to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,6 +47,12 @@ pub enum Work {
     Refuse,
     /// Stores its worker's name as a checkpoint and awaits until the test opens the gate; answers with the one it found.
     Checkpoint,
+    /// Does so many steps, each of so many milliseconds and with a checkpoint behind it; goes on behind the last one.
+    Steps(u32, u64),
+    /// Awaits for so many milliseconds, or until it is cancelled, which it says with an error.
+    Heed(u64),
+    /// Sends a stream, or takes one: only for the methods that have one.
+    Pour(Pour),
 }
 
 /// The answer.
@@ -53,6 +64,8 @@ pub struct Flour {
     pub attempt: u32,
     /// As many bytes as the job asked for.
     pub bytes: String,
+    /// How many items there were in this attempt's stream, with those that it went on behind.
+    pub items: u64,
 }
 
 /// Why there is no flour.
@@ -78,7 +91,7 @@ pub struct Mill {
 #[service(name = "mill")]
 impl Mill {
     /// The shortest lease, many at once.
-    #[handler(lease = "6s", concurrency = 200, attempts = 3)]
+    #[handler(lease = "6s", concurrency = 200, attempts = 3, kill_after = "1s")]
     async fn grind(&self, cx: &Context, job: Job) -> Result<Flour, MillError> {
         work(&self.ledger, &self.worker, "grind", cx, job).await
     }
@@ -112,6 +125,30 @@ impl Mill {
     async fn narrow(&self, cx: &Context, job: Job) -> Result<Flour, MillError> {
         work(&self.ledger, &self.worker, "narrow", cx, job).await
     }
+
+    /// A stream that goes on where the attempt before was.
+    #[handler(lease = "6s", concurrency = 64, idle = "10s", kill_after = "1s")]
+    async fn resume(&self, cx: &Context, job: Job, sacks: Sink<Sack>) -> Result<Flour, MillError> {
+        pour(&self.ledger, &self.worker, Down::Resumes, cx, job, sacks).await
+    }
+
+    /// A stream that begins anew in every attempt.
+    #[handler(lease = "6s", concurrency = 64, idle = "10s", kill_after = "1s")]
+    async fn anew(&self, cx: &Context, job: Job, sacks: Sink<Sack>) -> Result<Flour, MillError> {
+        pour(&self.ledger, &self.worker, Down::Anew, cx, job, sacks).await
+    }
+
+    /// The same, not stored.
+    #[handler(lease = "6s", concurrency = 64, idle = "10s", kill_after = "1s", volatile)]
+    async fn loose(&self, cx: &Context, job: Job, sacks: Sink<Sack>) -> Result<Flour, MillError> {
+        pour(&self.ledger, &self.worker, Down::Loose, cx, job, sacks).await
+    }
+
+    /// Takes all that its caller sends.
+    #[handler(lease = "6s", concurrency = 64, idle = "10s", kill_after = "1s")]
+    async fn fill(&self, cx: &Context, job: Job, sacks: Items<Sack>) -> Result<Flour, MillError> {
+        fill(&self.ledger, &self.worker, cx, job, sacks).await
+    }
 }
 
 /// A service with the shortest lease that replicated streams allow.
@@ -125,7 +162,7 @@ pub struct Silo {
 #[service(name = "silo")]
 impl Silo {
     /// Keeps what it is given.
-    #[handler(lease = "20s", concurrency = 32)]
+    #[handler(lease = "20s", concurrency = 32, kill_after = "1s")]
     async fn store(&self, cx: &Context, job: Job) -> Result<Flour, MillError> {
         work(&self.ledger, &self.worker, "store", cx, job).await
     }
@@ -140,6 +177,30 @@ impl Silo {
     #[handler(lease = "20s", fenced, attempts = 5)]
     async fn fenced(&self, cx: &Context, job: Job) -> Result<Flour, MillError> {
         work(&self.ledger, &self.worker, "fenced", cx, job).await
+    }
+
+    /// A stream that goes on where the attempt before was.
+    #[handler(lease = "20s", concurrency = 64, idle = "10s", kill_after = "1s")]
+    async fn resume(&self, cx: &Context, job: Job, sacks: Sink<Sack>) -> Result<Flour, MillError> {
+        pour(&self.ledger, &self.worker, Down::Resumes, cx, job, sacks).await
+    }
+
+    /// A stream that begins anew in every attempt.
+    #[handler(lease = "20s", concurrency = 64, idle = "10s", kill_after = "1s")]
+    async fn anew(&self, cx: &Context, job: Job, sacks: Sink<Sack>) -> Result<Flour, MillError> {
+        pour(&self.ledger, &self.worker, Down::Anew, cx, job, sacks).await
+    }
+
+    /// The same, not stored.
+    #[handler(lease = "20s", concurrency = 64, idle = "10s", kill_after = "1s", volatile)]
+    async fn loose(&self, cx: &Context, job: Job, sacks: Sink<Sack>) -> Result<Flour, MillError> {
+        pour(&self.ledger, &self.worker, Down::Loose, cx, job, sacks).await
+    }
+
+    /// Takes all that its caller sends.
+    #[handler(lease = "20s", concurrency = 64, idle = "10s", kill_after = "1s")]
+    async fn fill(&self, cx: &Context, job: Job, sacks: Items<Sack>) -> Result<Flour, MillError> {
+        fill(&self.ledger, &self.worker, cx, job, sacks).await
     }
 }
 
@@ -170,11 +231,41 @@ async fn work(
             cx.checkpoint(worker).await.expect("there is room");
             ledger.gate().await;
         }
+        Work::Steps(steps, millis) => {
+            if steps_done(ledger, cx, steps, millis).await.is_err() {
+                running.end(Step::Retry);
+                return Err(MillError::NoWind);
+            }
+        }
+        Work::Heed(millis) => tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(millis)) => {}
+            () = cx.cancelled() => {
+                running.end(Step::End);
+                return Err(MillError::NoGrain);
+            }
+        },
+        Work::Pour(_) => panic!("{method} has no stream"),
         Work::Refuse => {
             running.end(Step::End);
             return Err(MillError::NoGrain);
         }
     }
     running.end(Step::End);
-    Ok(Flour { worker: worker.to_owned(), attempt: cx.attempt(), bytes })
+    Ok(Flour { worker: worker.to_owned(), attempt: cx.attempt(), bytes, items: 0 })
+}
+
+/// Writes down what it begins with, and every checkpoint that is stored.
+async fn steps_done(ledger: &Ledger, cx: &Context, steps: u32, millis: u64) -> Result<(), CheckpointError> {
+    let found = cx.last_checkpoint::<u32>()?.unwrap_or_default();
+    let write = |steps, found| {
+        let (caller, id) = (cx.caller().to_owned(), cx.id().to_owned());
+        ledger.write(Event::Checkpoint(Checkpoint { caller, id, attempt: cx.attempt(), steps, found }));
+    };
+    write(found, true);
+    for step in found + 1..=steps {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        cx.checkpoint(&step).await?;
+        write(step, false);
+    }
+    Ok(())
 }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::hash;
+use crate::{entry, hash};
 
 /// How long an answer of the server may take.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -42,8 +42,10 @@ pub struct Record {
     pub sequence: u64,
     /// When it was stored, by the server's clock, since 1970.
     pub stored: Duration,
-    /// `claim`, `released` or `outcome`.
+    /// `claim`, `released`, `cancel-requested` or `outcome`.
     pub kind: String,
+    /// On a claim or a released record: it was to be cancelled.
+    pub cancel: bool,
     /// The attempt that wrote it.
     pub attempt: u32,
     /// Why the request ended so.
@@ -63,6 +65,8 @@ struct Fields<'a> {
     hash: &'a [u8],
     status: Option<String>,
     reason: Option<String>,
+    #[serde(default)]
+    cancel: bool,
     #[serde(default, with = "serde_bytes")]
     body: Option<&'a [u8]>,
 }
@@ -71,6 +75,7 @@ impl Record {
     fn read(sequence: u64, stored: &str, body: &[u8]) -> anyhow::Result<Self> {
         let fields: Fields<'_> = rmp_serde::from_slice(body).context("a record cannot be read")?;
         let outcome = match (fields.status, fields.body, &fields.reason) {
+            (Some(status), ..) if status == "cancelled" => Some(entry::cancelled(fields.attempt > 0)),
             (Some(status), Some(body), _) => Some(format!("{status} {}", hash::body(body))),
             (Some(status), None, Some(reason)) => Some(format!("{status} {reason}")),
             (Some(status), None, None) => Some(status),
@@ -80,6 +85,7 @@ impl Record {
             sequence,
             stored: humantime::parse_rfc3339(stored)?.duration_since(UNIX_EPOCH)?,
             kind: fields.kind,
+            cancel: fields.cancel,
             attempt: fields.attempt,
             reason: fields.reason,
             outcome,
@@ -111,7 +117,8 @@ impl Tap {
     /// When it cannot subscribe.
     pub async fn open(nats: &Client, service: &str) -> anyhow::Result<Self> {
         let tap = Self { service: service.to_owned(), heard: Arc::default() };
-        let mut inboxes = nats.subscribe(format!("rq.in.*.{service}.>")).await?;
+        // Frames of items have more tokens.
+        let mut inboxes = nats.subscribe(format!("rq.in.*.{service}.*.*")).await?;
         // From now on nothing is missed.
         nats.flush().await?;
         let hears = tap.clone();
@@ -132,6 +139,11 @@ impl Tap {
     pub async fn read(&self, nats: &Client) -> anyhow::Result<()> {
         let next = self.heard().read + 1;
         for message in messages(nats, &format!("rq_OUT_{}", self.service), next).await? {
+            // Beside them lie checkpoints and progress.
+            if !message.subject.starts_with("rq.out.") {
+                self.heard().read = message.sequence;
+                continue;
+            }
             let record = Record::read(message.sequence, &message.stored, &message.body)?;
             let id = id_at_end(&message.subject)?;
             let mut heard = self.heard();

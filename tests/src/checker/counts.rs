@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Case;
-use crate::entry::{Class, Event, Life, Step};
+use crate::entry::{Class, End, Event, Flow, Life, Piece, Step};
 
 /// How often what happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +25,19 @@ pub struct Counts {
     pub killed: u64,
     pub frozen: u64,
     pub faults: u64,
+    /// Those that a caller or a handler read, and nobody was killed meanwhile.
+    pub streams: u64,
+    /// That were read there.
+    pub items: u64,
+    /// A later attempt went on, or began anew, and the reader saw both.
+    pub restarts: u64,
+    /// Somebody was told what came of it.
+    pub cancels: u64,
+    /// Calls that ended so.
+    pub cancelled: u64,
+    pub checkpoints: u64,
+    /// Found by a later attempt.
+    pub checkpoints_found: u64,
 }
 
 /// Counts what was seen.
@@ -35,6 +48,7 @@ pub fn counts(case: &Case<'_>) -> Counts {
     };
     let lives = |life: Life| case.lives.values().flatten().filter(|(_, it)| *it == life).count() as u64;
     let runs = || case.runs.values().flatten();
+    let read = || case.flows.iter().filter(|flow| matches!(flow.end, End::Reads(_) | End::Takes(_)));
     let fenced_off = |event: &Event| matches!(event, Event::Effect(effect) if !effect.accepted);
     Counts {
         calls: case.calls.len() as u64,
@@ -54,7 +68,32 @@ pub fn counts(case: &Case<'_>) -> Counts {
         killed: lives(Life::Killed) + case.callers_killed.len() as u64,
         frozen: lives(Life::Frozen),
         faults: case.faults.len() as u64,
+        streams: read().count() as u64,
+        items: read().flat_map(|flow| &flow.pieces).map(items).sum(),
+        restarts: read().map(|flow| restarts(flow)).sum(),
+        cancels: case.cancels.iter().filter(|it| it.told.is_some()).count() as u64,
+        cancelled: answered(Class::Cancelled),
+        checkpoints: case.checkpoints.iter().filter(|(_, it)| !it.found).count() as u64,
+        checkpoints_found: case.checkpoints.iter().filter(|(_, it)| it.found && it.steps > 0).count() as u64,
     }
+}
+
+fn items(piece: &Piece) -> u64 {
+    match piece {
+        Piece::Items { first, last, .. } => last + 1 - first,
+        Piece::Restarted(_) => 0,
+    }
+}
+
+/// How often another attempt's items follow.
+fn restarts(flow: &Flow) -> u64 {
+    let attempts = flow.pieces.iter().filter_map(|piece| match piece {
+        Piece::Items { attempt, .. } => Some(*attempt),
+        Piece::Restarted(_) => None,
+    });
+    let mut attempts: Vec<u32> = attempts.collect();
+    attempts.dedup();
+    (attempts.len() as u64).saturating_sub(1)
 }
 
 /// The call got an outcome that was stored before it was made.
@@ -83,6 +122,13 @@ impl fmt::Display for Counts {
             (self.killed, "killed"),
             (self.frozen, "frozen"),
             (self.faults, "faults"),
+            (self.streams, "streams"),
+            (self.items, "items"),
+            (self.restarts, "restarts"),
+            (self.cancels, "cancels"),
+            (self.cancelled, "cancelled"),
+            (self.checkpoints, "checkpoints"),
+            (self.checkpoints_found, "checkpoints found"),
         ];
         let texts: Vec<_> = all
             .iter()

@@ -4,14 +4,17 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    entry::{Answer, Entry, Event, Fault, Invoke, Life, Moment, Run, Step},
+    entry::{Answer, Checkpoint, Entry, Event, Fault, Flow, Invoke, Life, Moment, Run, Step, Told},
     store::Store,
 };
 
 mod calls;
+mod cancels;
+mod checkpoints;
 mod counts;
 mod outcomes;
 mod runs;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +24,7 @@ pub use counts::{Counts, counts};
 type Rule = (&'static str, fn(&Case<'_>) -> Vec<String>);
 
 /// The promises.
-pub const RULES: [Rule; 10] = [
+pub const RULES: [Rule; 13] = [
     ("what is accepted ends in an outcome", outcomes::accepted_ends_in_an_outcome),
     ("a request has one outcome", outcomes::a_request_has_one_outcome),
     ("a second run has a reason", runs::a_second_run_has_a_reason),
@@ -32,6 +35,12 @@ pub const RULES: [Rule; 10] = [
     ("everything drains", calls::everything_drains),
     ("dead letters are for poison", outcomes::dead_letters_are_for_poison),
     ("a handler gets what was sent", runs::a_handler_gets_what_was_sent),
+    (
+        "streams come whole and in order, and two attempts are never mixed",
+        streams::streams_come_whole_and_in_order,
+    ),
+    ("what is cancelled does not begin", cancels::what_is_cancelled_does_not_begin),
+    ("checkpoints stand and are found", checkpoints::checkpoints_stand_and_are_found),
 ];
 
 /// Holds every promise against what happened: what is broken, with the name of the promise before it.
@@ -52,6 +61,9 @@ pub struct Case<'a> {
     lives: BTreeMap<&'a str, Vec<(Moment, Life)>>,
     faults: Vec<Trouble<'a>>,
     callers_killed: BTreeMap<u32, Moment>,
+    flows: Vec<&'a Flow>,
+    checkpoints: Vec<(Moment, &'a Checkpoint)>,
+    cancels: Vec<Cancel>,
     drained: Option<Moment>,
     entries: &'a [Entry],
 }
@@ -85,6 +97,14 @@ struct Ran<'a> {
     run: &'a Run,
 }
 
+/// Somebody wanted a call cancelled, or was told what came of it.
+struct Cancel {
+    at: Moment,
+    /// `<caller>.<id>`.
+    id: String,
+    told: Option<Told>,
+}
+
 /// Something that was broken for a while.
 struct Trouble<'a> {
     fault: &'a Fault,
@@ -104,6 +124,9 @@ impl<'a> Case<'a> {
             lives: BTreeMap::new(),
             faults: Vec::new(),
             callers_killed: BTreeMap::new(),
+            flows: Vec::new(),
+            checkpoints: Vec::new(),
+            cancels: Vec::new(),
             drained: None,
             entries,
         };
@@ -125,7 +148,12 @@ impl<'a> Case<'a> {
                 self.call(call).result = Some((at, id.as_deref(), answer));
             }
             Event::Run(run) => self.take_run(at, run),
-            Event::Effect(_) => {}
+            Event::Effect(_) | Event::Midway { .. } => {}
+            Event::Flow(flow) => self.flows.push(flow),
+            Event::Checkpoint(checkpoint) => self.checkpoints.push((at, checkpoint)),
+            Event::Cancel { caller, id, told } => {
+                self.cancels.push(Cancel { at, id: format!("{caller}.{id}"), told: *told });
+            }
             Event::Worker { worker, life } => self.lives.entry(worker).or_default().push((at, *life)),
             Event::CallerKilled { pid } => drop(self.callers_killed.insert(*pid, at)),
             Event::FaultBegins(fault) => self.faults.push(Trouble { fault, from: at, to: None }),
@@ -140,6 +168,16 @@ impl<'a> Case<'a> {
 
     fn call(&mut self, name: &str) -> &mut Call<'a> {
         self.calls.get_mut(name).expect("a call is written down before it is made")
+    }
+
+    /// What is known to be the outcome of a request: as it is stored, or as a caller was told.
+    fn outcome(&self, id: &str) -> Option<&str> {
+        let stored = self.store.outcome(id).and_then(|it| it.outcome.as_deref());
+        let told = || {
+            let calls = self.calls.values().filter(|call| call.id().as_deref() == Some(id));
+            calls.filter_map(Call::answer).find_map(|answer| answer.outcome.as_deref())
+        };
+        stored.or_else(told)
     }
 
     fn take_run(&mut self, at: Moment, run: &'a Run) {

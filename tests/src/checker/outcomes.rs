@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Call, Case};
-use crate::entry::Class;
+use crate::entry::{Class, cancelled};
 
 /// Why a request becomes a dead letter.
 const POISON: [&str; 3] = ["panicked", "exhausted", "undecodable"];
@@ -74,8 +74,13 @@ pub(super) fn dead_letters_are_for_poison(case: &Case<'_>) -> Vec<String> {
         let reason = case.store.outcome(id).and_then(|it| it.reason.as_deref());
         reason.is_some_and(|reason| POISON.contains(&reason))
     };
+    // What is cancelled meanwhile ends so: its last worker may have died between dead letter and outcome.
+    let is_cancelled = |id: &str| {
+        case.outcome(id)
+            .is_some_and(|outcome| [cancelled(true), cancelled(false)].iter().any(|it| it == outcome))
+    };
     for (id, reasons) in &case.store.dead {
-        if !is_poison(id) {
+        if !is_poison(id) && !is_cancelled(id) {
             broken.push(format!("{id} is a dead letter ({reasons:?}), and its outcome does not say so"));
         }
         let asked = case.calls.values().filter(|call| call.id().as_ref() == Some(id));
@@ -90,7 +95,7 @@ pub(super) fn dead_letters_are_for_poison(case: &Case<'_>) -> Vec<String> {
         }
     }
     for call in case.calls.values().filter(|call| call.invoke.poison && call.accepted.is_some()) {
-        if call.id().is_none_or(|id| !case.store.dead.contains_key(&id)) {
+        if call.id().is_none_or(|id| !case.store.dead.contains_key(&id) && !is_cancelled(&id)) {
             broken.push(format!("poison without a dead letter: {:?}", call.invoke));
         }
     }

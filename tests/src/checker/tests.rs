@@ -8,6 +8,10 @@ use crate::{
     store::{Record, Store},
 };
 
+mod cancels;
+mod checkpoints;
+mod streams;
+
 const LEASE: Duration = Duration::from_secs(6);
 
 /// A history under construction; times are in seconds.
@@ -51,8 +55,8 @@ impl History {
     }
 
     fn answer(self, at: f64, call: &str, class: Class, outcome: Option<&str>) -> Self {
-        let answer =
-            Answer { class, reason: String::new(), attempt: None, outcome: outcome.map(str::to_owned) };
+        let outcome = outcome.map(str::to_owned);
+        let answer = Answer { class, reason: String::new(), attempt: None, outcome, items: None };
         self.event(at, Event::Result { call: call.into(), id: None, answer })
     }
 
@@ -95,6 +99,7 @@ impl History {
             sequence: records.len() as u64 + 1,
             stored: Duration::from_secs_f64(1000.0 + at),
             kind: "outcome".into(),
+            cancel: false,
             attempt: 1,
             reason: reason.map(str::to_owned),
             outcome: Some(outcome.into()),

@@ -283,7 +283,7 @@ impl Stage {
     pub fn order(&mut self, what: What) -> Order {
         self.calls += 1;
         let call = format!("call {}", self.calls);
-        Order { call, method: self.kind.method().to_owned(), what, deadline: DEADLINE }
+        Order { call, method: self.kind.method().to_owned(), what, deadline: DEADLINE, cancel: None }
     }
 
     /// The request that the row is about: `bread`, which waits at the gate, under a key, so that it is claimed before it

@@ -123,7 +123,7 @@ impl Load {
         let call = self.call();
         let job = Job { name: format!("job of {call}"), work };
         let what = What::Run(job, keyed.then(|| format!("key of {call}")));
-        let order = Order { call, method: method.to_owned(), what, deadline: DEADLINE };
+        let order = Order { call, method: method.to_owned(), what, deadline: DEADLINE, cancel: None };
         if keyed {
             self.keyed.push_back(order.clone());
             self.keyed.drain(..self.keyed.len().saturating_sub(REMEMBERED));
