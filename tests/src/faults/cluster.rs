@@ -21,7 +21,7 @@ const COUNT: usize = 50;
 /// How many calls are made just before a server is killed, and how many after.
 const CALLS: usize = 6;
 const WORKERS: [&str; 2] = ["first", "second"];
-const NODES: [usize; 3] = [0, 1, 2];
+pub(super) const NODES: [usize; 3] = [0, 1, 2];
 /// How long the servers may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Long enough for an election, and short for a lease.
@@ -47,8 +47,10 @@ pub enum Of {
     Requests,
     Records,
     Consumer,
+    Items,
 }
 
+/// What there is for every method.
 const ALL: [Of; 3] = [Of::Requests, Of::Records, Of::Consumer];
 
 /// Where the workers are.
@@ -110,6 +112,7 @@ impl fmt::Display for Case {
                     Of::Requests => "requests",
                     Of::Records => "records",
                     Of::Consumer => "consumer",
+                    Of::Items => "items",
                 };
                 write!(f, "leader of the {of} killed under {COUNT} leases")
             }
@@ -311,7 +314,7 @@ async fn work(stage: &mut Stage, urls: &str) -> anyhow::Result<()> {
     stage.crowd(&caller, COUNT).await
 }
 
-fn others(node: usize) -> Vec<usize> {
+pub(super) fn others(node: usize) -> Vec<usize> {
     NODES.into_iter().filter(|it| *it != node).collect()
 }
 
@@ -325,6 +328,7 @@ impl Of {
             Self::Requests => "$JS.API.STREAM.INFO.rq_REQ_silo",
             Self::Records => "$JS.API.STREAM.INFO.rq_OUT_silo",
             Self::Consumer => "$JS.API.CONSUMER.INFO.rq_REQ_silo.store",
+            Self::Items => "$JS.API.STREAM.INFO.rq_ITM_silo",
         }
     }
 }
@@ -344,7 +348,7 @@ async fn led(cluster: &NatsCluster, of: Of, nodes: &[usize]) -> Option<(usize, u
 }
 
 /// The node that leads.
-async fn leads(cluster: &NatsCluster, of: Of, nodes: &[usize]) -> anyhow::Result<usize> {
+pub(super) async fn leads(cluster: &NatsCluster, of: Of, nodes: &[usize]) -> anyhow::Result<usize> {
     let found = Cell::new(None);
     eventually("somebody leads", async || {
         found.set(led(cluster, of, nodes).await);

@@ -10,6 +10,7 @@
 //! | `server` | the only server is killed, stopped, frozen |
 //! | `cluster` | servers of three are killed, stopped, frozen, cut off from each other |
 //! | `network` | the way between a process and its server is cut, flaps, is half open, is slow |
+//! | `stream` | any of them, in the middle of a stream of items |
 //! | `operator` | streams, consumers, settings and users are taken away |
 //! | `disk` | a server cannot write any more |
 //!
@@ -33,6 +34,7 @@ mod operator;
 mod scene;
 mod server;
 pub mod stage;
+mod stream;
 pub mod table;
 mod worker;
 
@@ -60,6 +62,8 @@ pub enum Case {
     Cluster(cluster::Case),
     /// Between a process and its servers.
     Network(network::Case),
+    /// In the middle of a stream of items.
+    Stream(stream::Case),
     /// By an operator.
     Operator(operator::Case),
     /// To a server's disk.
@@ -94,6 +98,7 @@ impl fmt::Display for Row {
             Case::Server(case) => write!(f, "{case}")?,
             Case::Cluster(case) => write!(f, "{case}")?,
             Case::Network(case) => write!(f, "{case}")?,
+            Case::Stream(case) => write!(f, "{case}")?,
             Case::Operator(case) => write!(f, "{case}")?,
             Case::Disk(case) => write!(f, "{case}")?,
         }
@@ -106,9 +111,11 @@ pub fn rows() -> Vec<Row> {
     let workers = worker::cases().map(Case::Worker);
     let clients = client::cases().map(Case::Client);
     let networks = network::cases().map(Case::Network);
+    let streams = stream::cases().map(Case::Stream);
     let operators = operator::cases().map(Case::Operator);
     let disks = disk::cases().map(Case::Disk);
-    let on_both: Vec<Case> = workers.chain(clients).chain(networks).chain(operators).chain(disks).collect();
+    let on_both: Vec<Case> =
+        workers.chain(clients).chain(networks).chain(streams).chain(operators).chain(disks).collect();
     let on = |servers, own: Vec<Case>| {
         let cases = on_both.iter().copied().chain(own);
         cases.map(|case| Row { servers, case }).collect::<Vec<_>>()
@@ -137,6 +144,7 @@ impl Row {
                 Case::Server(case) => case.play(&mut stage).await,
                 Case::Cluster(case) => case.play(&mut stage).await,
                 Case::Network(case) => case.play(&mut stage).await,
+                Case::Stream(case) => case.play(&mut stage).await,
                 Case::Operator(case) => case.play(&mut stage).await,
                 Case::Disk(case) => case.play(&mut stage).await,
             }

@@ -205,7 +205,7 @@ impl Case {
 }
 
 /// A proxy before every server.
-async fn ways(stage: &Stage) -> anyhow::Result<Vec<Proxy>> {
+pub(super) async fn ways(stage: &Stage) -> anyhow::Result<Vec<Proxy>> {
     let ports = match &stage.servers {
         Running::One(server) => vec![server.port()],
         Running::Three(cluster) => cluster.nodes().iter().map(NatsServer::port).collect(),
@@ -217,6 +217,6 @@ async fn ways(stage: &Stage) -> anyhow::Result<Vec<Proxy>> {
     Ok(ways)
 }
 
-fn through(ways: &[Proxy]) -> String {
+pub(super) fn through(ways: &[Proxy]) -> String {
     ways.iter().map(Proxy::url).collect::<Vec<_>>().join(",")
 }

@@ -17,6 +17,7 @@ use crate::{
     caller::{Caller, Order, What},
     entry::{Answer, Class, Event, Fault, Life, Step},
     mill::{Job, Work},
+    process::Process,
 };
 
 /// How long a call may take that is not expected to be answered with a value.
@@ -95,6 +96,19 @@ impl Stage {
         self.leave("founder").await
     }
 
+    /// A worker without a proxy.
+    pub(super) fn hand(&mut self, name: &str) -> anyhow::Result<&mut Process> {
+        self.crew.get_mut(name).context("it was started before")
+    }
+
+    /// Waits until whoever sends the stream of `bread`, a worker or a call, has come to its middle.
+    pub(super) async fn midway(&self, whose: &str) -> anyhow::Result<()> {
+        let is_it =
+            |event: &Event| matches!(event, Event::Midway { who, job } if who == whose && job == "bread");
+        let comes = async || self.ledger.entries().iter().any(|it| is_it(&it.event));
+        eventually(&format!("{whose} comes to the middle of its stream"), comes).await
+    }
+
     /// Ends a worker without a proxy in good order.
     pub(super) async fn leave(&mut self, name: &str) -> anyhow::Result<()> {
         let process = self.crew.remove(name).context("it was started before")?;
@@ -116,7 +130,7 @@ impl Stage {
 
     /// Fails if a worker without a proxy has ended by itself.
     pub(super) fn still_lives(&mut self, name: &str) -> anyhow::Result<()> {
-        let process = self.crew.get_mut(name).context("it was started before")?;
+        let process = self.hand(name)?;
         anyhow::ensure!(process.is_alive()?, "{name} ended by itself");
         Ok(())
     }

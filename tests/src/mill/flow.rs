@@ -1,5 +1,7 @@
 //! What the handlers with a stream do, the same in both services.
 
+use std::future::pending;
+
 use requite::{Items, Sink, SinkError, prelude::*};
 
 use super::{Flour, Job, MillError, Work};
@@ -68,6 +70,8 @@ pub(super) async fn pour(
             running.end(Step::End);
             Err(MillError::NoGrain)
         }
+        // It is about to be dropped.
+        Err(SinkError::Stopped | SinkError::Replaced | SinkError::Closed) => pending().await,
         Err(_) => {
             running.end(Step::Retry);
             Err(MillError::NoWind)
@@ -98,6 +102,8 @@ pub(super) async fn fill(
             running.end(Step::Retry);
             Err(MillError::NoWind)
         }
+        // It is about to be dropped.
+        Close::Closed => pending().await,
         // Its caller has given up, or is not heard of.
         _ => {
             running.end(Step::End);

@@ -1,0 +1,287 @@
+//! A stream in whose middle something fails, for each kind of stream. It goes on slowly until all is mended, so that
+//! whatever happens, happens to items that are on their way.
+
+use std::{fmt, time::Instant};
+
+use requite_test::Proxy;
+use rustix::process::Signal;
+use tokio::task::JoinHandle;
+
+use super::{
+    Expected, Servers, Stage,
+    cluster::{self, Of},
+    network::{through, ways},
+};
+use crate::{
+    caller::{Caller, Order, What},
+    entry::{Answer, Event, Life, Step as RunStep},
+    mill::{Job, Work},
+    process::Process,
+    stream::Pour,
+};
+
+/// Half of it is more than a writer may send before its reader has read: in the middle, both are at work.
+const ITEMS: u64 = 36_000;
+
+/// What happens in the middle of which stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    kind: Kind,
+    fault: Fault,
+}
+
+/// Whose stream, and what a second attempt does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The handler's, and goes on.
+    Resume,
+    /// The handler's, and begins anew.
+    Anew,
+    /// The caller's.
+    Fill,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    WorkerKilled,
+    /// SIGSTOP until another worker is in the middle of the stream, then SIGCONT.
+    WorkerFrozen,
+    WorkerCut,
+    WorkerHalfOpen,
+    /// Another process of its name reads from the first item on, or goes on sending.
+    CallerKilled,
+    CallerCut,
+    CallerHalfOpen,
+    /// SIGKILL, and it comes back: the only one, or the one of three that leads the stream of items.
+    ServerKilled,
+}
+
+const KINDS: [Kind; 3] = [Kind::Resume, Kind::Anew, Kind::Fill];
+const FAULTS: [Fault; 8] = [
+    Fault::WorkerKilled,
+    Fault::WorkerFrozen,
+    Fault::WorkerCut,
+    Fault::WorkerHalfOpen,
+    Fault::CallerKilled,
+    Fault::CallerCut,
+    Fault::CallerHalfOpen,
+    Fault::ServerKilled,
+];
+
+pub(super) fn cases() -> impl Iterator<Item = Case> {
+    KINDS.into_iter().flat_map(|kind| FAULTS.into_iter().map(move |fault| Case { kind, fault }))
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::Resume => "a stream that resumes",
+            Kind::Anew => "a stream that begins anew",
+            Kind::Fill => "a caller's stream",
+        };
+        let fault = match self.fault {
+            Fault::WorkerKilled => "worker killed",
+            Fault::WorkerFrozen => "worker frozen past its lease",
+            Fault::WorkerCut => "worker's connection cut",
+            Fault::WorkerHalfOpen => "worker's connection half open",
+            Fault::CallerKilled => "caller killed",
+            Fault::CallerCut => "caller's connection cut",
+            Fault::CallerHalfOpen => "caller's connection half open",
+            Fault::ServerKilled => "server of the items killed",
+        };
+        write!(f, "{fault} amid {kind}")
+    }
+}
+
+/// A stream that is under way.
+struct Scene {
+    answer: Option<JoinHandle<Answer>>,
+    /// In a process of its own, where it is to be killed.
+    caller: Option<Process>,
+}
+
+impl Case {
+    pub(super) async fn play(self, stage: &mut Stage) -> anyhow::Result<Expected> {
+        let scene = self.comes_to_the_middle(stage).await?;
+        let expected = match self.fault {
+            Fault::WorkerKilled => self.kill_a_worker(stage).await?,
+            Fault::WorkerFrozen => self.freeze_a_worker(stage).await?,
+            Fault::WorkerCut | Fault::WorkerHalfOpen => self.cut_off_a_worker(stage).await?,
+            Fault::CallerCut | Fault::CallerHalfOpen => self.cut_off_a_caller(stage).await?,
+            Fault::CallerKilled => return self.kill_a_caller(stage, scene).await,
+            Fault::ServerKilled => self.kill_a_server(stage).await?,
+        };
+        stage.ledger.open_gate();
+        if let Some(answer) = scene.answer {
+            answer.await?;
+        }
+        Ok(expected)
+    }
+
+    /// Starts a worker and a call, and waits for the middle of its stream.
+    async fn comes_to_the_middle(self, stage: &mut Stage) -> anyhow::Result<Scene> {
+        let (urls, mut workers, mut callers) = (stage.servers.urls(), None, None);
+        stage.ways = ways(stage).await?;
+        match self.fault {
+            Fault::WorkerCut | Fault::WorkerHalfOpen => workers = Some(through(&stage.ways)),
+            Fault::CallerCut | Fault::CallerHalfOpen => callers = Some(through(&stage.ways)),
+            _ => {}
+        }
+        stage.join("first", &workers.unwrap_or_else(|| urls.clone())).await?;
+        let order = self.order(stage);
+        let who = self.who("first", &order.call);
+        let url = callers.unwrap_or(urls);
+        let scene = if self.fault == Fault::CallerKilled {
+            let mut process = stage.place(&url).start_caller()?;
+            process.tell(&order).await?;
+            Scene { answer: None, caller: Some(process) }
+        } else {
+            let caller = stage.caller_at(&url).await?;
+            Scene { answer: Some(stage.call(&caller, order)), caller: None }
+        };
+        stage.midway(&who).await?;
+        stage.reaches("first", "bread", RunStep::Start).await?;
+        Ok(scene)
+    }
+
+    fn method(self) -> &'static str {
+        match self.kind {
+            Kind::Resume => "resume",
+            Kind::Anew => "anew",
+            Kind::Fill => "fill",
+        }
+    }
+
+    /// The call that the row is about.
+    fn order(self, stage: &mut Stage) -> Order {
+        let job = Job { name: "bread".to_owned(), work: Work::Pour(Pour::to_the_gate(ITEMS)) };
+        let order = stage.order(What::Run(job, Some("bread".to_owned())));
+        Order { method: self.method().to_owned(), ..order }
+    }
+
+    /// Who sends.
+    fn who(self, worker: &str, call: &str) -> String {
+        if self.kind == Kind::Fill { call } else { worker }.to_owned()
+    }
+
+    /// Waits until the second worker has taken over, and sends where it is the one who sends.
+    async fn second_takes_over(self, stage: &Stage) -> anyhow::Result<()> {
+        stage.reaches("second", "bread", RunStep::Start).await?;
+        if self.kind == Kind::Fill { Ok(()) } else { stage.midway("second").await }
+    }
+
+    async fn kill_a_worker(self, stage: &mut Stage) -> anyhow::Result<Expected> {
+        stage.ledger.worker("first", Life::Killed);
+        stage.hand("first")?.signal(Signal::KILL);
+        let urls = stage.servers.urls();
+        stage.join("second", &urls).await?;
+        self.second_takes_over(stage).await?;
+        Ok(Expected::value(2, 2))
+    }
+
+    async fn freeze_a_worker(self, stage: &mut Stage) -> anyhow::Result<Expected> {
+        stage.ledger.worker("first", Life::Frozen);
+        stage.hand("first")?.signal(Signal::STOP);
+        let urls = stage.servers.urls();
+        stage.join("second", &urls).await?;
+        self.second_takes_over(stage).await?;
+        stage.ledger.worker("first", Life::Continued);
+        stage.hand("first")?.signal(Signal::CONT);
+        // What it has in hand it still tries to send, and what it hears it still takes.
+        stage.reaches("first", "bread", RunStep::Drop).await?;
+        Ok(Expected::value(2, 2))
+    }
+
+    async fn cut_off_a_worker(self, stage: &mut Stage) -> anyhow::Result<Expected> {
+        let urls = stage.servers.urls();
+        stage.join("second", &urls).await?;
+        let name = self.to_string();
+        // Of three servers there is another one; who is not told may find out too late.
+        let (costs, may_cost) = (stage.kind == Servers::One, self.fault == Fault::WorkerHalfOpen);
+        stage.breaks(&name, if costs || may_cost { &["first"] } else { &[] });
+        let struck = self.strike(&stage.ways).await?;
+        if costs {
+            self.second_takes_over(stage).await?;
+            stage.did_not_overlap("first", "second")?;
+        } else {
+            stage.outlast_a_lease().await;
+        }
+        mend(&stage.ways, &struck).await?;
+        stage.mended(&name);
+        Ok(match (costs, may_cost) {
+            (true, _) => Expected::value(2, 2),
+            (false, true) => Expected { runs: (1, 2), attempt: (1, 2), ..Expected::value(1, 1) },
+            (false, false) => Expected::value(1, 1),
+        })
+    }
+
+    async fn cut_off_a_caller(self, stage: &mut Stage) -> anyhow::Result<Expected> {
+        let name = self.to_string();
+        stage.breaks(&name, &[]);
+        let struck = self.strike(&stage.ways).await?;
+        stage.outlast_a_lease().await;
+        mend(&stage.ways, &struck).await?;
+        stage.mended(&name);
+        Ok(Expected::value(1, 1))
+    }
+
+    async fn kill_a_caller(self, stage: &mut Stage, mut scene: Scene) -> anyhow::Result<Expected> {
+        if let Some(process) = scene.caller.take() {
+            stage.ledger.write(Event::CallerKilled { pid: process.pid() });
+            process.kill().await?;
+        }
+        let (caller, mut order): (Caller, Order) = (stage.caller().await?, self.order(stage));
+        let call = order.call.clone();
+        if self.kind != Kind::Fill {
+            order.what = What::AttachKey("bread".to_owned());
+        }
+        let answer = stage.call(&caller, order);
+        if self.kind == Kind::Fill {
+            stage.midway(&call).await?;
+        }
+        stage.ledger.open_gate();
+        answer.await?;
+        Ok(Expected::value(1, 1))
+    }
+
+    async fn kill_a_server(self, stage: &mut Stage) -> anyhow::Result<Expected> {
+        let (name, began) = (self.to_string(), Instant::now());
+        if stage.kind == Servers::Three {
+            let leader = cluster::leads(stage.cluster(), Of::Items, &cluster::NODES).await?;
+            stage.breaks(&name, &[]);
+            stage.cluster().node_mut(leader).kill9().await;
+            cluster::leads(stage.cluster(), Of::Items, &cluster::others(leader)).await?;
+            stage.cluster().node_mut(leader).restart().await?;
+            cluster::leads(stage.cluster(), Of::Items, &cluster::NODES).await?;
+            stage.mended(&name);
+            stage.outlast_a_lease().await;
+            return Ok(Expected::value(1, 1));
+        }
+        stage.breaks(&name, &[]);
+        stage.server().kill9().await;
+        stage.server().restart().await?;
+        let most = stage.mended_in_time(&name, began, &["first"]);
+        stage.lasts(most).await
+    }
+
+    /// Strikes the ways that are in use, and says which.
+    async fn strike(self, ways: &[Proxy]) -> anyhow::Result<Vec<usize>> {
+        let struck: Vec<usize> = (0..ways.len()).filter(|at| ways[*at].connections() > 0).collect();
+        anyhow::ensure!(!struck.is_empty() && (ways.len() == 1 || struck.len() < ways.len()), "{struck:?}");
+        for way in struck.iter().map(|at| &ways[*at]) {
+            match self.fault {
+                Fault::WorkerCut | Fault::CallerCut => way.cut().await,
+                _ => way.freeze(),
+            }
+        }
+        Ok(struck)
+    }
+}
+
+async fn mend(ways: &[Proxy], struck: &[usize]) -> anyhow::Result<()> {
+    for way in struck.iter().map(|at| &ways[*at]) {
+        way.thaw();
+        way.heal().await?;
+    }
+    Ok(())
+}
