@@ -26,5 +26,5 @@ async fn the_promises_hold_under_random_load_and_faults() {
     let summary = soak::run(settings, Path::new(PROGRAM)).await.unwrap();
     println!("{summary}\n{}", summary.proof());
     // Fifteen seconds say nothing of memory.
-    assert!(summary.keeps_the_promises(), "{summary}");
+    assert!(summary.keeps_the_promises() && !summary.is_vacuous(), "{summary}");
 }

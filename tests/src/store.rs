@@ -31,8 +31,10 @@ pub struct Store {
     pub queued: BTreeMap<String, u64>,
     /// Subjects of which more than one copy was queued at a time.
     pub copied: BTreeSet<String>,
-    /// Deliveries beyond the first of each request.
-    pub redeliveries: u64,
+    /// How often requests were delivered.
+    pub deliveries: u64,
+    /// How many requests were stored, and what asked to cancel some.
+    pub stored: u64,
 }
 
 /// A record as it was stored.
@@ -191,9 +193,10 @@ impl Store {
         let requests = ask(nats, &format!("$JS.API.STREAM.INFO.rq_REQ_{service}"), Value::Null).await?;
         let consumers = ask(nats, &format!("$JS.API.CONSUMER.LIST.rq_REQ_{service}"), Value::Null).await?;
         let delivered = consumers["consumers"].as_array().into_iter().flatten();
-        let delivered: u64 = delivered.filter_map(|it| it["delivered"]["consumer_seq"].as_u64()).sum();
-        let stored = requests["state"]["last_seq"].as_u64().unwrap_or_default();
-        store.redeliveries = delivered.saturating_sub(stored);
+        // What asks to cancel comes again and again until there is nothing left to do.
+        let delivered = delivered.filter(|it| it["name"] != "-cancel");
+        store.deliveries = delivered.filter_map(|it| it["delivered"]["consumer_seq"].as_u64()).sum();
+        store.stored = requests["state"]["last_seq"].as_u64().unwrap_or_default();
         Ok(store)
     }
 

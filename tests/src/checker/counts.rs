@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Case;
-use crate::entry::{Class, End, Event, Flow, Life, Piece, Step};
+use crate::entry::{Class, End, Event, Flow, Life, Piece, Step, Told};
 
 /// How often what happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +48,9 @@ pub fn counts(case: &Case<'_>) -> Counts {
     };
     let lives = |life: Life| case.lives.values().flatten().filter(|(_, it)| *it == life).count() as u64;
     let runs = || case.runs.values().flatten();
+    // Most of what is asked is stored.
+    let asked =
+        case.cancels.iter().filter(|it| it.told.is_some_and(|told| told != Told::AlreadyDone)).count() as u64;
     let read = || case.flows.iter().filter(|flow| matches!(flow.end, End::Reads(_) | End::Takes(_)));
     let fenced_off = |event: &Event| matches!(event, Event::Effect(effect) if !effect.accepted);
     Counts {
@@ -57,7 +60,7 @@ pub fn counts(case: &Case<'_>) -> Counts {
         second_runs: case.runs.values().map(|runs| runs.len() as u64 - 1).sum(),
         dropped_runs: runs().filter(|ran| ran.over.is_some_and(|(_, step)| step == Step::Drop)).count()
             as u64,
-        redeliveries: case.store.redeliveries,
+        redeliveries: (case.store.deliveries + asked).saturating_sub(case.store.stored),
         reattached: case.calls.values().filter(|call| reattached(case, call)).count() as u64,
         failed: answered(Class::Failed) + answered(Class::Aborted),
         rejected: answered(Class::Rejected),

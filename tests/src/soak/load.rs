@@ -1,5 +1,5 @@
-//! Random calls from two processes of one caller's name. One of them is killed now and then, and what it had asked for
-//! is asked for again.
+//! Random calls from two processes of one caller's name, plain ones and such with a stream or checkpoints, of which some
+//! are cancelled. One of the processes is killed now and then, and what it had asked for is asked for again.
 
 use std::{
     collections::VecDeque,
@@ -13,6 +13,7 @@ use crate::{
     mill::{Job, Work},
     process::Process,
     random::Random,
+    stream::Pour,
 };
 
 /// How many calls with a key are remembered, to be made again.
@@ -23,6 +24,11 @@ const ASKED_AGAIN: usize = 20;
 const DEADLINE: Duration = Duration::from_secs(180);
 /// How long a call waits that only attaches.
 const ATTACHED: Duration = Duration::from_secs(20);
+/// One of so many calls is cancelled, at random within this time.
+const CANCELLED: u64 = 12;
+const CANCELLED_WITHIN: Duration = Duration::from_secs(3);
+/// A stream has fewer items than this; a writer may send as many before it hears of a reader.
+const ITEMS: u64 = 3_000;
 /// Between two kills of a caller, in seconds.
 const KILL_EVERY: u64 = 25;
 
@@ -91,6 +97,45 @@ impl Load {
     }
 
     fn order(&mut self) -> Order {
+        let mut order = match self.random.within(0..5) {
+            0 => self.long_one(),
+            _ => self.plain_one(),
+        };
+        if self.random.within(0..CANCELLED) == 0 {
+            let most = CANCELLED_WITHIN.as_millis().try_into().unwrap_or(u64::MAX);
+            order.cancel = Some(Duration::from_millis(self.random.within(0..most)));
+        }
+        order
+    }
+
+    /// With a stream or with checkpoints, or one that waits to be cancelled.
+    fn long_one(&mut self) -> Order {
+        let keyed = self.random.within(0..2) == 0;
+        let pour = Pour {
+            items: self.random.within(1..ITEMS),
+            pause: self.random.within(0..40),
+            gate: false,
+            fails: u32::from(self.random.within(0..4) == 0),
+        };
+        match self.random.within(0..6) {
+            0 => self.run("resume", Work::Pour(pour), keyed),
+            1 => self.run("anew", Work::Pour(pour), keyed),
+            // Nobody else can read what is not stored.
+            2 => self.run("loose", Work::Pour(pour), false),
+            3 => self.run("fill", Work::Pour(pour), keyed),
+            4 => {
+                let steps = u32::try_from(self.random.within(1..12)).unwrap_or(1);
+                let millis = self.random.within(1..600);
+                self.run(self.place.kind.method(), Work::Steps(steps, millis), keyed)
+            }
+            _ => {
+                let millis = self.random.within(500..5_000);
+                self.run(self.place.kind.method(), Work::Heed(millis), keyed)
+            }
+        }
+    }
+
+    fn plain_one(&mut self) -> Order {
         let plain = self.place.kind.method();
         let moment = self.random.within(0..50);
         match self.random.within(0..100) {
@@ -133,9 +178,11 @@ impl Load {
 
     /// An earlier call once more: as it was, only attached to, or, by mistake, with another job.
     fn again(&mut self, mut order: Order) -> Order {
-        order.call = self.call();
+        (order.call, order.cancel) = (self.call(), None);
+        // Who attaches to a stream that it is to send does not know what to send.
+        let sends = order.method == "fill";
         order.what = match (order.what, self.random.within(0..20)) {
-            (What::Run(_, Some(key)), 0..8) => {
+            (What::Run(_, Some(key)), 0..8) if !sends => {
                 // It may never have been published.
                 order.deadline = ATTACHED;
                 What::AttachKey(key)

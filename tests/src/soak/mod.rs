@@ -119,7 +119,13 @@ impl Summary {
     pub fn holds(&self) -> bool {
         let is_steep = |slope: &Slope| slope.bytes_a_minute > STEEP;
         let grows = self.settings.time >= TELLING && self.slopes.iter().any(is_steep);
-        self.keeps_the_promises() && !grows
+        self.keeps_the_promises() && !self.is_vacuous() && !grows
+    }
+
+    /// Whether something that the load is there for did not happen: a promise about it was not tried.
+    pub fn is_vacuous(&self) -> bool {
+        let Counts { streams, items, restarts, cancels, checkpoints, .. } = self.counts;
+        [streams, items, restarts, cancels, checkpoints, self.faults()].contains(&0)
     }
 
     /// Whether no promise is broken.
@@ -138,13 +144,20 @@ impl Summary {
     /// The line for all, in the form that everything which proves something prints.
     pub fn proof(&self) -> String {
         format!(
-            "proof | soak, {} | {} s, {} requests | {} faults, {} redeliveries, {} re-attached, {} broken promises",
+            "proof | soak, {} | {} s, {} requests, {} streams of {} items, {} cancels | {} faults, {} redeliveries, \
+             {} re-attached, {} streams in two attempts, {} cancelled, {} checkpoints found, {} broken promises",
             self.settings.servers,
             self.settings.time.as_secs(),
             self.counts.calls,
+            self.counts.streams,
+            self.counts.items,
+            self.counts.cancels,
             self.faults(),
             self.counts.redeliveries,
             self.counts.reattached,
+            self.counts.restarts,
+            self.counts.cancelled,
+            self.counts.checkpoints_found,
             self.broken.iter().map(|(_, what)| what.len()).sum::<usize>(),
         )
     }

@@ -257,7 +257,7 @@ async fn all_follow(
     service: &str,
 ) -> anyhow::Result<()> {
     cluster.wait_ready().await?;
-    for kind in ["REQ", "OUT", "DEAD"] {
+    for kind in ["REQ", "OUT", "DEAD", "ITM"] {
         let subject = format!("$JS.API.STREAM.INFO.rq_{kind}_{service}");
         eventually("all follow", async || {
             let info = ask(nats, &subject, Value::Null).await.unwrap_or_default();
