@@ -29,10 +29,12 @@ pub(crate) enum Bug {
     MaxDeliver,
     /// What was heard to be cancelled starts without a look, if it is fresh.
     CancelUnheard,
+    /// A checkpoint is stored without compare-and-set.
+    CheckpointUnchecked,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::AckFirst,
         Self::ComputedAnswer,
         Self::OutcomeOverwritten,
@@ -44,6 +46,7 @@ impl Bug {
         Self::DiscardOld,
         Self::MaxDeliver,
         Self::CancelUnheard,
+        Self::CheckpointUnchecked,
     ];
 }
 

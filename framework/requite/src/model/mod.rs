@@ -56,7 +56,7 @@ use stateright::{Checker, HasDiscoveries, Model, Property};
 use crate::{
     name::Name,
     planted::{Bug, plant},
-    server::method::record_headers,
+    server::{checkpoint, method::record_headers},
     service::Method,
     setup::{self, Plan, Setup, StreamLimits},
     simulation::PROCESSORS,
@@ -90,6 +90,8 @@ struct Protocol {
     one_per_subject: bool,
     /// An outcome is stored by compare-and-set.
     compares_outcomes: bool,
+    /// A checkpoint names its claim.
+    compares_checkpoints: bool,
     marks: AtomicU64,
 }
 
@@ -108,8 +110,11 @@ impl Protocol {
         let one_per_subject = requests.discard_new_per_subject && requests.max_msgs_per_subject == 1;
         let compares_outcomes =
             record_headers(Kind::Outcome, 7, None).first(header::EXPECTED_LAST) == Some("7");
+        let compares_checkpoints =
+            checkpoint::headers(7, String::new()).first(header::EXPECTED_LAST) == Some("7");
         plant(None);
-        Self { setting, bug, one_per_subject, compares_outcomes, marks: AtomicU64::new(0) }
+        let marks = AtomicU64::new(0);
+        Self { setting, bug, one_per_subject, compares_outcomes, compares_checkpoints, marks }
     }
 
     fn is_compared(&self, kind: Kind) -> bool {

@@ -8,13 +8,14 @@ use super::{
 use crate::planted::Bug;
 
 /// Each bug, the setting in which it is looked for, and what it breaks first.
-fn twins() -> [(Bug, &'static str, &'static str); 6] {
+fn twins() -> [(Bug, &'static str, &'static str); 7] {
     [
         (Bug::AckFirst, "three servers", KEPT),
         (Bug::ComputedAnswer, "three servers", Promise::AnswersAreStored.name()),
         (Bug::OutcomeOverwritten, "three servers", Promise::OneOutcome.name()),
         (Bug::NoClaimOnRedelivery, "three servers", Promise::NoRunAfterOutcome.name()),
         (Bug::CancelUnheard, "three servers, cancelled", Promise::CancelledDoesNotBegin.name()),
+        (Bug::CheckpointUnchecked, "three servers, checkpoints", Promise::CheckpointsStand.name()),
         (Bug::MessageIdAlone, "same key, three servers", QUEUED_ONCE),
     ]
 }

@@ -235,7 +235,7 @@ impl World {
             Todo::Read => return self.read(protocol, at),
             Todo::Write(write @ Write { what: What::Checkpoint, .. }) => {
                 let (by, number) = (hand.by, hand.checkpoint + 1);
-                if self.store_checkpoint(request, write.expected, by, number) {
+                if self.store_checkpoint(protocol, request, write.expected, by, number) {
                     let hand = &mut self.hands[at];
                     (hand.checkpoint, hand.stores) = (number, false);
                     // Not a sequence that any record has.

@@ -12,6 +12,8 @@ use super::{
     keeper::Keeper,
     settle,
 };
+#[cfg(test)]
+use crate::planted::{Bug, is_planted};
 use crate::{
     broker::{
         AnyBroker, Headers, Outgoing, SendError,
@@ -156,15 +158,21 @@ fn message(held: &Held, write: Write, body: &[u8]) -> Outgoing {
         Some(left) => left + AFTER_DEADLINE,
         None => held.method.options.retention(keyed),
     };
-    let headers = Headers::default()
-        .with(header::VERSION, VERSION)
-        .with(header::KIND, header::KIND_CHECKPOINT)
-        .with(header::EXPECTED_LAST, write.expected.to_string())
-        // The claim must be the last record, or another attempt may be under way.
-        .with(header::EXPECTED_SUBJECT, service.subjects.record(origin.caller, origin.id))
-        .with(header::TTL, format!("{}s", kept.as_secs().max(1)));
+    let claim = service.subjects.record(origin.caller, origin.id);
+    let headers = headers(write.expected, claim).with(header::TTL, format!("{}s", kept.as_secs().max(1)));
     let attempt = held.look(|it| it.number());
     let checkpoint = Checkpoint { request: held.sequence, attempt, body };
     let subject = joined([&service.checkpoint_put_prefix, origin.caller, ".", origin.id]);
     Outgoing::new(subject, checkpoint.encode()).headers(headers)
+}
+
+/// What makes a checkpoint one of this claim: it must be the last record, or another attempt may be under way.
+pub(crate) fn headers(expected: u64, claim: String) -> Headers {
+    let headers =
+        Headers::default().with(header::VERSION, VERSION).with(header::KIND, header::KIND_CHECKPOINT);
+    #[cfg(test)]
+    if is_planted(Bug::CheckpointUnchecked) {
+        return headers;
+    }
+    headers.with(header::EXPECTED_LAST, expected.to_string()).with(header::EXPECTED_SUBJECT, claim)
 }
