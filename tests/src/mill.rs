@@ -47,8 +47,15 @@ pub enum Work {
     Refuse,
     /// Stores its worker's name as a checkpoint and awaits until the test opens the gate; answers with the one it found.
     Checkpoint,
-    /// Does so many steps, each of so many milliseconds and with a checkpoint behind it; goes on behind the last one.
-    Steps(u32, u64),
+    /// Does steps with a checkpoint behind each, and goes on behind the last one.
+    Steps {
+        /// How many.
+        count: u32,
+        /// How many milliseconds each takes.
+        millis: u64,
+        /// Every attempt up to this one fails half-way.
+        fails: u32,
+    },
     /// Awaits for so many milliseconds, or until it is cancelled, which it says with an error.
     Heed(u64),
     /// Sends a stream, or takes one: only for the methods that have one.
@@ -231,8 +238,10 @@ async fn work(
             cx.checkpoint(worker).await.expect("there is room");
             ledger.gate().await;
         }
-        Work::Steps(steps, millis) => {
-            if steps_done(ledger, cx, steps, millis).await.is_err() {
+        Work::Steps { count, millis, fails } => {
+            let fails = cx.attempt() <= fails;
+            let up_to = if fails { count / 2 } else { count };
+            if steps_done(ledger, cx, up_to, millis).await.is_err() || fails {
                 running.end(Step::Retry);
                 return Err(MillError::NoWind);
             }
@@ -255,14 +264,14 @@ async fn work(
 }
 
 /// Writes down what it begins with, and every checkpoint that is stored.
-async fn steps_done(ledger: &Ledger, cx: &Context, steps: u32, millis: u64) -> Result<(), CheckpointError> {
+async fn steps_done(ledger: &Ledger, cx: &Context, up_to: u32, millis: u64) -> Result<(), CheckpointError> {
     let found = cx.last_checkpoint::<u32>()?.unwrap_or_default();
     let write = |steps, found| {
         let (caller, id) = (cx.caller().to_owned(), cx.id().to_owned());
         ledger.write(Event::Checkpoint(Checkpoint { caller, id, attempt: cx.attempt(), steps, found }));
     };
     write(found, true);
-    for step in found + 1..=steps {
+    for step in found + 1..=up_to {
         tokio::time::sleep(Duration::from_millis(millis)).await;
         cx.checkpoint(&step).await?;
         write(step, false);

@@ -24,9 +24,10 @@ const ASKED_AGAIN: usize = 20;
 const DEADLINE: Duration = Duration::from_secs(180);
 /// How long a call waits that only attaches.
 const ATTACHED: Duration = Duration::from_secs(20);
-/// One of so many calls is cancelled, at random within this time.
+/// One of so many calls is cancelled, at random within one of these times, in milliseconds: most calls take no longer than
+/// the first, and few than the last.
 const CANCELLED: u64 = 12;
-const CANCELLED_WITHIN: Duration = Duration::from_secs(3);
+const CANCELLED_WITHIN: [u64; 3] = [20, 300, 3_000];
 /// A stream has fewer items than this; a writer may send as many before it hears of a reader.
 const ITEMS: u64 = 3_000;
 /// Between two kills of a caller, in seconds.
@@ -102,7 +103,7 @@ impl Load {
             _ => self.plain_one(),
         };
         if self.random.within(0..CANCELLED) == 0 {
-            let most = CANCELLED_WITHIN.as_millis().try_into().unwrap_or(u64::MAX);
+            let most = *self.random.one_of(&CANCELLED_WITHIN).expect("there are some");
             order.cancel = Some(Duration::from_millis(self.random.within(0..most)));
         }
         order
@@ -124,9 +125,9 @@ impl Load {
             2 => self.run("loose", Work::Pour(pour), false),
             3 => self.run("fill", Work::Pour(pour), keyed),
             4 => {
-                let steps = u32::try_from(self.random.within(1..12)).unwrap_or(1);
-                let millis = self.random.within(1..600);
-                self.run(self.place.kind.method(), Work::Steps(steps, millis), keyed)
+                let count = u32::try_from(self.random.within(1..12)).unwrap_or(1);
+                let steps = Work::Steps { count, millis: self.random.within(1..600), fails: pour.fails };
+                self.run(self.place.kind.method(), steps, keyed)
             }
             _ => {
                 let millis = self.random.within(500..5_000);

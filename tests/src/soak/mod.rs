@@ -124,8 +124,8 @@ impl Summary {
 
     /// Whether something that the load is there for did not happen: a promise about it was not tried.
     pub fn is_vacuous(&self) -> bool {
-        let Counts { streams, items, restarts, cancels, checkpoints, .. } = self.counts;
-        [streams, items, restarts, cancels, checkpoints, self.faults()].contains(&0)
+        let Counts { items, restarts, cancels, cancelled, checkpoints_found, .. } = self.counts;
+        [items, restarts, cancels, cancelled, checkpoints_found, self.faults()].contains(&0)
     }
 
     /// Whether no promise is broken.
