@@ -120,7 +120,7 @@ impl Belt {
         }))
     }
 
-    /// Doubles what comes until its call is cancelled, and then says goodbye with a 0.
+    /// Doubles what comes until its call is cancelled, then says so with a 0, and waits for one more.
     #[handler]
     async fn talk(
         &self,
@@ -139,7 +139,7 @@ impl Belt {
             }
         }
         doubles.send(0).await?;
-        Ok("cancelled".into())
+        Ok(format!("cancelled, and {:?}", numbers.next().await))
     }
 
     /// Reads, whatever happens.

@@ -39,7 +39,7 @@ async fn stream_that_is_missing_is_an_error_unless_it_may_be_made() {
 
     site.ask("$JS.API.CONSUMER.DELETE.rq_REQ_mill.once", "").await;
     assert_eq!(missing(refused(verify().await)), "consumer once of rq_REQ_mill");
-    for stream in ["rq_DEAD_mill", "rq_REQ_mill", "rq_OUT_mill"] {
+    for stream in ["rq_DEAD_mill", "rq_REQ_mill", "rq_ITM_mill", "rq_OUT_mill"] {
         site.ask(&format!("$JS.API.STREAM.DELETE.{stream}"), "").await;
         assert_eq!(missing(refused(verify().await)), stream);
     }

@@ -17,6 +17,8 @@ use crate::{
 struct Frame {
     epoch: u32,
     writer: ByteBuf,
+    /// Where frames are stored, their subjects say it.
+    slot: u64,
     first: u64,
     end: Option<&'static str>,
     content_type: &'static str,
@@ -52,7 +54,7 @@ fn packed(value: &impl Serialize) -> Vec<u8> {
 fn frame(epoch: u32, end: Option<&'static str>) -> Vec<u8> {
     let (writer, content_type) = (ByteBuf::from([7; 16]), "application/msgpack");
     let items = vec![ByteBuf::from(packed(&"forged"))];
-    packed(&Frame { epoch, writer, first: 1, end, content_type, items })
+    packed(&Frame { epoch, writer, slot: 1, first: 1, end, content_type, items })
 }
 
 fn message(subject: impl Into<String>, body: &[u8]) -> Sent {

@@ -60,6 +60,9 @@ struct Stage {
     standing: Mutex<BTreeSet<String>>,
 }
 
+/// Three items fill a frame then, so that several are on their way.
+const SMALL: usize = 740;
+
 /// Plays a plan from its beginning to its end.
 pub(super) async fn play(plan: Plan) -> Played {
     let simulation = match plan.replicas {
@@ -67,6 +70,7 @@ pub(super) async fn play(plan: Plan) -> Played {
         _ => Simulation::cluster(plan.seed),
     };
     simulation.default_latency(plan.latency, plan.latency / 2);
+    simulation.max_payload(SMALL);
     let history = History::new();
     let (plugs, pulled) = mpsc::unbounded_channel();
     let ground = Ground { simulation: simulation.clone(), history: history.clone(), plugs };

@@ -253,11 +253,11 @@ impl Broker for Connection {
     }
 
     fn server(&self) -> ServerFacts {
-        let (id, clustered) = self.act(|server, _| {
+        self.act(|server, _| {
             let id = server.network.links.get(&self.0.link).map(|link| link.server.clone());
-            (id.unwrap_or_default(), server.cluster.is_some())
-        });
-        ServerFacts { id, version: VERSION.into(), clustered, max_payload: MAX_PAYLOAD }
+            let (clustered, max_payload) = (server.cluster.is_some(), server.max_payload);
+            ServerFacts { id: id.unwrap_or_default(), version: VERSION.into(), clustered, max_payload }
+        })
     }
 
     fn new_inbox(&self) -> String {

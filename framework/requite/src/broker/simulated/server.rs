@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use super::{
+    MAX_PAYLOAD,
     api::JetStream,
     cluster::{self, Cluster, Election, Side},
     network::{Due, Frame, LinkId, Network, Parcel, Seen},
@@ -35,6 +36,8 @@ pub(super) struct Server {
     /// While it is down: until when its consumers' states had been written.
     written_until: Option<u64>,
     killed: bool,
+    /// What it says that messages may take. It takes larger ones.
+    pub(super) max_payload: usize,
 }
 
 impl Server {
@@ -51,6 +54,7 @@ impl Server {
             starts: 1,
             written_until: None,
             killed: false,
+            max_payload: MAX_PAYLOAD,
         }
     }
 

@@ -43,6 +43,11 @@ impl Simulation {
         Self { world }
     }
 
+    /// Has the server say that messages may take so many bytes: what keeps to that, as frames do, is as small.
+    pub(crate) fn max_payload(&self, bytes: usize) {
+        self.world.act(|server, _| server.max_payload = bytes);
+    }
+
     /// # Errors
     ///
     /// The server is down.
