@@ -155,6 +155,8 @@ fn a_callers_stream_that_is_left_ends_for_the_attempts_behind() {
     assert_eq!((writer.offer(b"3"), writer.wakes_at()), (Err(Broken::Left), Moment::FAR));
     assert_eq!(writer.answered(2, Answer::Stored, at), Action::Wait);
     assert!(writer.is_flushed() && writer.has_ended() && writer.broken().is_none());
+    writer.stop(Broken::Ended);
+    assert_eq!(writer.offer(b"3"), Err(Broken::Left));
 
     // Whoever only attached has no say in that; nor does an end help where nothing is stored.
     for mut writer in [Writer::joining([1; 16]).up(), Writer::unstored(1, [1; 16]).up()] {

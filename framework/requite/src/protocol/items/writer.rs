@@ -242,11 +242,12 @@ impl Writer {
 
     /// Takes an item in, if there is credit for it; whether it has.
     pub(crate) fn offer(&mut self, item: &[u8]) -> Result<bool, Broken> {
-        if let Some(broken) = &self.broken {
-            return Err(broken.clone());
-        }
+        // Whatever came of the call behind that.
         if self.is_left {
             return Err(Broken::Left);
+        }
+        if let Some(broken) = &self.broken {
+            return Err(broken.clone());
         }
         if self.gather.ending().is_some() {
             return Err(Broken::Ended);
