@@ -14,17 +14,18 @@ async fn a_returned_stream_is_read_no_further_once_its_call_is_cancelled() {
     let (mut items, call) = within(SOON, hall.client.count_to(u64::MAX).open()).await.unwrap();
     assert_eq!(within(SOON, items.next()).await, Some(Ok(1)));
     assert_eq!(within(SOON, call.cancel()).await.unwrap(), CancelAnswer::Signalled);
-    let mut last = 1;
-    let error = loop {
-        match within(SOON, items.next()).await.expect("an error comes before the end") {
-            Ok(number) => {
-                assert_eq!(number, last + 1);
-                last = number;
+    // Sooner than a handler that goes on is dropped.
+    let error = within(SOON * 2, async {
+        let mut last = 1;
+        loop {
+            match items.next().await.expect("an error comes before the end") {
+                Ok(number) => assert_eq!(number, last + 1),
+                Err(error) => return error,
             }
-            Err(error) => break error,
+            last += 1;
         }
-    };
-    assert_eq!(error, ItemsError::Failed);
+    });
+    assert_eq!(error.await, ItemsError::Failed);
     assert_eq!(within(SOON, items.next()).await, None);
     let Err(CallError::Cancelled(cancelled)) = within(SOON, call).await else { panic!("it has no value") };
     assert!(cancelled.may_have_run);
