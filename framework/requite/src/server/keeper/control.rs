@@ -103,6 +103,8 @@ impl Question {
                 }
                 (message, MINE)
             }
+            // Who starts nothing more serves nobody.
+            Self::Any(_) if rounds.is_draining() => return,
             Self::Any(message) => (message, MINE),
         };
         let Some(reply) = message.reply.filter(|reply| is_for_answers(reply)) else {

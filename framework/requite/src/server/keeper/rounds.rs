@@ -190,6 +190,10 @@ impl Rounds {
         }
     }
 
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining
+    }
+
     fn drain(&self, held: &Arc<Held>, broker: &AnyBroker) {
         self.feed(held, attempt::Event::Drain, broker);
         // What waits for its turn or looks for a checkpoint has no handler that its attempt could stop: its task wakes

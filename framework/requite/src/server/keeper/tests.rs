@@ -107,6 +107,27 @@ async fn leases_are_kept_by_answers_that_are_slower_than_the_heartbeats() {
     assert!(stats.barriers >= 25, "{stats:?}");
 }
 
+/// Whether any worker says that it serves the method.
+async fn is_served(caller: &Client) -> bool {
+    let subjects = ServiceSubjects::new(&"rq".parse().unwrap(), &"mill".parse().unwrap());
+    let question = Outgoing::new(subjects.any_worker("caller", "turn"), Bytes::new());
+    let question = question.headers(Headers::default().with(header::VERSION, VERSION));
+    caller.broker().ask(question, Duration::from_secs(1)).await.is_ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_stops_serves_nobody_while_its_last_handlers_run() {
+    let stage = Stage::new().await;
+    let last = stage.turn(10_000, false).await;
+    stage.first_heartbeats().await;
+    assert!(is_served(&stage.caller).await);
+    let stopped = tokio::spawn(stage.worker.shutdown());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!is_served(&stage.caller).await && !stopped.is_finished());
+    last.await.unwrap();
+    stopped.await.unwrap();
+}
+
 /// Whatever the keeper sends, it does not wait for it: heartbeats, signals, answers, a NAK, a proof.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_is_full_does_not_hide_the_end_of_a_lease() {
@@ -117,10 +138,7 @@ async fn a_connection_that_is_full_does_not_hide_the_end_of_a_lease() {
     stage.simulation.fill(&stage.keeper(), true);
     let before = stage.acks();
     let newcomer = stage.turn(30_000, false).await;
-    let subjects = ServiceSubjects::new(&"rq".parse().unwrap(), &"mill".parse().unwrap());
-    let question = Outgoing::new(subjects.any_worker("caller", "turn"), Bytes::new());
-    let question = question.headers(Headers::default().with(header::VERSION, VERSION));
-    stage.caller.broker().ask(question, Duration::from_secs(1)).await.unwrap();
+    assert!(is_served(&stage.caller).await);
     tokio::time::sleep(LEASE).await;
     let stats = stage.worker.stats();
     assert_eq!((stats.runs, stats.lost_leases), (3, 3), "{stats:?}");
