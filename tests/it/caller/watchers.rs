@@ -118,7 +118,8 @@ async fn rest(events: CallEvents) -> Vec<CallEvent> {
     without_beats(within(SOON, events.collect::<Vec<_>>()).await)
 }
 
-/// The request's number is not known where a sign of the handler was heard before the acknowledgement.
+/// What an observer is told first. The request's number is not known where a sign of the handler was heard before the
+/// acknowledgement.
 fn is_how_it_stands(events: &[CallEvent]) -> bool {
     matches!(
         events,
@@ -126,16 +127,22 @@ fn is_how_it_stands(events: &[CallEvent]) -> bool {
     )
 }
 
+/// All of that, while the handler waits at its half.
+async fn how_it_stands(events: &mut CallEvents) -> Vec<CallEvent> {
+    let stands = without_beats(up_to(half(), events).await);
+    assert!(is_how_it_stands(&stands), "{stands:?}");
+    stands
+}
+
 #[tokio::test]
 async fn whoever_watches_second_sees_how_the_call_stands_and_then_the_same_as_the_first() {
     let hall = Hall::open().await;
     let mut call = within(SOON, hall.client.fold(3).start()).await.unwrap();
     let mut first = call.events();
-    assert!(is_how_it_stands(&up_to(half(), &mut first).await));
+    how_it_stands(&mut first).await;
     // Nothing is heard of this from the worker before it goes on, and it waits.
     let mut second = call.events();
-    let stands = up_to(half(), &mut second).await;
-    assert!(is_how_it_stands(&stands), "{stands:?}");
+    how_it_stands(&mut second).await;
 
     hall.go_on.add_permits(1);
     for events in [&mut first, &mut second] {
@@ -158,8 +165,7 @@ async fn events_of_a_call_that_is_observed_begin_with_how_it_stands() {
     let first = First::default();
     let mut call = within(SOON, hall.client.fold(3).on_event(first.observer()).start()).await.unwrap();
     let mut events = call.events();
-    let stands = up_to(half(), &mut events).await;
-    assert!(is_how_it_stands(&stands), "{stands:?}");
+    let stands = how_it_stands(&mut events).await;
     hall.go_on.add_permits(2);
     let ended = rest(events).await;
     assert_eq!(within(SOON, call).await.unwrap(), 3);
@@ -190,8 +196,7 @@ async fn events_of_a_call_with_streams_begin_with_how_it_stands() {
     let (mut sheets, mut call) = within(SOON, opening).await.unwrap();
     until("the first progress came", async || first.seen().contains(&half())).await;
     let mut events = call.events();
-    let stands = up_to(half(), &mut events).await;
-    assert!(is_how_it_stands(&stands), "{stands:?}");
+    how_it_stands(&mut events).await;
 
     // The same for somebody who attaches to it and to its streams.
     hall.keeps_progress().await;
@@ -201,8 +206,7 @@ async fn events_of_a_call_with_streams_begin_with_how_it_stands() {
         within(SOON, client.attach_feed("ream").on_event(first.observer()).open()).await.unwrap();
     until("it is told how the call stands", async || first.seen().contains(&half())).await;
     let mut attached = attach.events();
-    let stands = up_to(half(), &mut attached).await;
-    assert!(is_how_it_stands(&stands), "{stands:?}");
+    how_it_stands(&mut attached).await;
 
     hall.go_on.add_permits(1);
     for events in [&mut events, &mut attached] {
@@ -226,8 +230,7 @@ async fn events_of_a_call_that_is_made_again_begin_with_how_it_stands() {
     let again = hall.elsewhere().await.fold(3).key("leaflet");
     let mut again = within(SOON, again.start()).await.unwrap();
     let mut events = again.events();
-    let stands = up_to(half(), &mut events).await;
-    assert!(is_how_it_stands(&stands), "{stands:?}");
+    how_it_stands(&mut events).await;
     hall.go_on.add_permits(2);
     assert_eq!(rest(events).await.last(), Some(&CallEvent::Done { attempt: 1 }));
     assert_eq!(within(SOON, call).await.unwrap(), 3);

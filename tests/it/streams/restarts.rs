@@ -127,7 +127,7 @@ impl Shift {
     /// lost, goes on as if nothing had been.
     async fn changes(&self) -> RunningServer {
         let mut halted = self.halted.subscribe();
-        within(SOON * 3, halted.wait_for(|at| *at > 0)).await.unwrap();
+        within(SOON, halted.wait_for(|at| *at > 0)).await.unwrap();
         self.network.cut().await;
         let office = connect(&self.url, "office").await;
         let second = Server::new(&office).serve(self.press.clone()).start().await.unwrap();

@@ -154,19 +154,21 @@ mod tests {
     #[test]
     fn a_frame_round_trips() {
         let items = vec![Bin::new(b""), Bin::new(b"abc")];
-        let (epoch, writer, first, content_type) = (u32::MAX, [7; 16], LAST, "application/msgpack");
+        let plain = Frame {
+            epoch: u32::MAX,
+            writer: [7; 16],
+            slot: None,
+            settled: 0,
+            first: LAST,
+            end: None,
+            ask: false,
+            content_type: "application/msgpack",
+            items: Vec::new(),
+        };
         for end in [None, Some(End::Finished), Some(End::Abandoned)] {
-            let frame = Frame {
-                epoch,
-                writer,
-                slot: Some(first),
-                settled: first,
-                first,
-                end,
-                ask: true,
-                content_type,
-                items: items.clone(),
-            };
+            let silent =
+                Frame { slot: Some(LAST), settled: LAST, end, items: items.clone(), ..plain.clone() };
+            let frame = Frame { ask: true, ..silent.clone() };
             let bytes = frame.encode();
             assert!(bytes.len() <= OVERHEAD + 2 * ITEM_OVERHEAD + 3, "{}", bytes.len());
             assert_eq!(Frame::decode(&bytes), Some(frame.clone()));
@@ -174,45 +176,17 @@ mod tests {
             let mut packed = Packed::with_capacity(0);
             items.iter().for_each(|item| packed.push(item));
             assert_eq!(packed.seal(&frame), bytes);
-            let silent = Frame { ask: false, ..frame };
             assert_eq!(asking(&silent.encode().into()), bytes);
         }
         let long = [1; 70_000];
         for count in [0, 15, 16, 4_096] {
             let mut packed = Packed::with_capacity(0);
             (0..count).for_each(|n| packed.push(&long[..if n == 0 { 70_000 } else { n % 300 }]));
-            let head = Frame {
-                epoch,
-                writer,
-                slot: None,
-                settled: 0,
-                first,
-                end: None,
-                ask: false,
-                content_type,
-                items: Vec::new(),
-            };
-            let (size, sealed) = (packed.size(), packed.seal(&head));
+            let (size, sealed) = (packed.size(), packed.seal(&plain));
             assert!(sealed.len() <= OVERHEAD + size);
             assert_eq!(Frame::decode(&sealed).unwrap().items.len(), count);
         }
         assert_eq!(Frame::decode(b"no"), None);
-        assert_eq!(
-            Frame::decode(
-                &Frame {
-                    epoch: 0,
-                    writer,
-                    slot: None,
-                    settled: 0,
-                    first,
-                    end: None,
-                    ask: false,
-                    content_type,
-                    items
-                }
-                .encode()
-            ),
-            None
-        );
+        assert_eq!(Frame::decode(&Frame { epoch: 0, ..plain }.encode()), None);
     }
 }
