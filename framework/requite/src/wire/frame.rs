@@ -77,8 +77,8 @@ fn as_many_as_there_are<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<&'de B
     from.deserialize_seq(Items)
 }
 
-/// No stream has so many items.
-const LAST: u64 = 1 << 62;
+/// No stream has so many items, and none goes on behind more than half as many.
+pub(crate) const LAST: u64 = 1 << 62;
 /// The room that the fields take, without the items.
 pub(crate) const OVERHEAD: usize = 161;
 /// The room that one item takes beside its bytes.

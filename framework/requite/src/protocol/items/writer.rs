@@ -17,7 +17,7 @@ use crate::{
     protocol::time::Moment,
     wire::{
         credit::Credit,
-        frame::{End, WriterId},
+        frame::{End, LAST, WriterId},
     },
 };
 
@@ -395,6 +395,11 @@ impl Writer {
             }
         }
         if self.resumes {
+            // Nobody ever sent so many: a frame was forged. Readers would not take what comes behind it.
+            if last > LAST / 2 {
+                self.stop(Broken::Refused(format!("an item {last} cannot be there")));
+                return Action::Wait;
+            }
             self.found = last;
             self.gather.first = last.saturating_add(1);
         }
