@@ -42,12 +42,14 @@ pub(crate) struct Measurement {
 pub(crate) fn measure(path: Path, way: Way, size: usize, load: Load) -> Result<Measurement> {
     // Two threads: what the smallest real machine gives, and the server needs the rest.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
+    // A task, as handlers are: to wake the thread that blocks on the runtime takes a system call.
+    let measured = runtime.spawn(async move {
         let server = NatsServer::start().await?;
         let mut mover = path.set_up(way, &server).await?;
         let measured = tokio::time::timeout(LIMIT, measure_on(&server, &mut mover, size, load));
         measured.await.with_context(|| format!("items hang: no end after {LIMIT:?}"))?
-    })
+    });
+    runtime.block_on(measured)?
 }
 
 async fn measure_on(server: &NatsServer, mover: &mut Mover, size: usize, load: Load) -> Result<Measurement> {

@@ -19,7 +19,7 @@ use crate::{
     protocol::{
         items::{
             SAID_EVERY,
-            writer::{Action, Answer, Broken, Slot, Writer},
+            writer::{Action, Answer, Broken, Slot, Write, Writer},
         },
         time::Moment,
     },
@@ -212,9 +212,7 @@ impl Outflow {
                 Action::Wait => {}
                 Action::WaitUntil(until) => wake_at = wake_at.min(until),
                 Action::Send(write) => {
-                    if let Err(error) = self.lane.send(write).await {
-                        self.stop(Broken::Refused(error.to_string()));
-                    }
+                    action = self.send_on(write).await;
                     self.moved.notify_waiters();
                     continue;
                 }
@@ -247,6 +245,19 @@ impl Outflow {
                 }
                 _ = alive.tick(), if self.lane.says_alive() => self.lane.say_alive().await,
                 () = tokio::time::sleep(wake_at.since(now)), if wake_at < Moment::FAR => {}
+            }
+        }
+    }
+
+    /// Sends a frame, and all that can be sent behind it; what is to be done then.
+    async fn send_on(&self, mut write: Write) -> Action {
+        loop {
+            if let Err(error) = self.lane.send(write).await {
+                self.stop(Broken::Refused(error.to_string()));
+            }
+            match self.writer().next(self.lane.broker.now()) {
+                Action::Send(next) => write = next,
+                other => return other,
             }
         }
     }

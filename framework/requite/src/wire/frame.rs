@@ -95,7 +95,12 @@ pub(crate) struct Packed {
 impl Packed {
     /// With room for items that take so much.
     pub(crate) fn with_capacity(size: usize) -> Self {
-        let mut bytes = Vec::with_capacity(OVERHEAD + size);
+        Self::within(Vec::with_capacity(OVERHEAD + size))
+    }
+
+    /// In the room of what was there.
+    pub(crate) fn within(mut bytes: Vec<u8>) -> Self {
+        bytes.clear();
         bytes.resize(OVERHEAD, 0);
         Self { bytes, count: 0 }
     }

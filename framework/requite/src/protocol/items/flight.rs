@@ -63,7 +63,7 @@ impl Flight {
 
     /// The next frame to send, in this slot.
     pub(super) fn next(&mut self, author: Author, gather: &mut Gather, slot: u64) -> Option<Write> {
-        self.turn_back();
+        self.turn_back(gather);
         let most = if self.has_begun { FLIGHT } else { 1 };
         if self.sent.len() >= most || self.sent.iter().any(|it| it.fate == Fate::Displaced) {
             return None;
@@ -79,14 +79,14 @@ impl Flight {
     }
 
     /// Once nothing is on its way any more, what was displaced has to be sent again, with all behind it.
-    fn turn_back(&mut self) {
+    fn turn_back(&mut self, gather: &mut Gather) {
         let Some(first) = self.sent.iter().position(|it| it.fate == Fate::Displaced) else {
             return;
         };
         if self.sent.iter().all(|it| it.fate != Fate::Unknown) {
             let behind: Vec<_> = self.sent.drain(first..).map(|it| it.write).collect();
             behind.into_iter().rev().for_each(|write| self.displaced.push_front(write));
-            self.settle();
+            self.settle(gather);
         }
     }
 
@@ -111,17 +111,18 @@ impl Flight {
         self.of(slot).map(|it| it.write.clone())
     }
 
-    pub(super) fn stored(&mut self, slot: u64) {
+    pub(super) fn stored(&mut self, slot: u64, gather: &mut Gather) {
         if let Some(sent) = self.of(slot) {
             sent.fate = Fate::Stored;
             self.has_begun = true;
-            self.settle();
+            self.settle(gather);
         }
     }
 
-    fn settle(&mut self) {
+    fn settle(&mut self, gather: &mut Gather) {
         while let Some(sent) = self.sent.pop_front_if(|it| it.fate == Fate::Stored) {
             self.settled = sent.write.last();
+            gather.recycle(sent.write.payload, self.sent.is_empty());
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::{FRAME_BYTES, FRAME_ITEMS, WINDOW_BYTES, WINDOW_ITEMS};
+use super::{FRAME_BYTES, FRAME_ITEMS, UNSTORED_FRAME_BYTES, WINDOW_BYTES, WINDOW_ITEMS};
 use crate::{
     codec::ContentType,
     wire::{
@@ -23,6 +23,9 @@ pub(crate) struct Write {
     /// All of it, as it is sent.
     pub(crate) payload: Bytes,
 }
+
+/// The room of frames that is kept for others: of as many as a reader says at once that it has.
+const SPARE: usize = WINDOW_BYTES as usize / 4;
 
 impl Write {
     /// The number of its last item, or of the one before it.
@@ -85,14 +88,18 @@ pub(super) struct Gather {
     open: Option<Packed>,
     /// What the last frame took: the next one may be as large.
     last_size: usize,
+    /// The room of full frames that are done with: fresh room is fetched page by page from the kernel, which at 16 KiB an
+    /// item costs as much as all else that this end does.
+    spare: Vec<Vec<u8>>,
     /// Bytes of all items that were taken.
     taken: u64,
     credit: Credit,
     ending: Option<End>,
     /// Whether the end has been handed on.
     has_ended: bool,
-    /// What a frame may take.
+    /// What a frame may take, and all that is here.
     most: usize,
+    room: usize,
 }
 
 impl Gather {
@@ -109,17 +116,27 @@ impl Gather {
             full: VecDeque::new(),
             open: None,
             last_size: 0,
+            spare: Vec::new(),
             taken: 0,
             credit,
             ending: None,
             has_ended: false,
             most: FRAME_BYTES,
+            room: FRAME_BYTES * 2,
         }
+    }
+
+    /// The same of a stream that is not stored.
+    pub(super) fn unstored(epoch: u32) -> Self {
+        Self { most: UNSTORED_FRAME_BYTES, room: FRAME_BYTES, ..Self::new(epoch) }
     }
 
     /// Where messages may not be larger than this, frames are not either.
     pub(super) fn fit(&mut self, largest_item: usize) {
-        self.most = FRAME_BYTES.min(largest_item + ITEM_OVERHEAD);
+        let most = largest_item + ITEM_OVERHEAD;
+        if most < self.most {
+            (self.most, self.room) = (most, most * 2);
+        }
     }
 
     /// The number of the last item that was taken in.
@@ -128,7 +145,7 @@ impl Gather {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.last() < self.credit.items && self.taken < self.credit.bytes && self.size < self.most * 2
+        self.last() < self.credit.items && self.taken < self.credit.bytes && self.size < self.room
     }
 
     pub(super) fn put(&mut self, item: &[u8]) {
@@ -136,12 +153,30 @@ impl Gather {
         let full = self.most;
         let is_full = |open: &mut Packed| open.size() + most > full || open.count() == FRAME_ITEMS;
         self.full.extend(self.open.take_if(is_full));
-        let open = self.open.get_or_insert_with(|| Packed::with_capacity(most.max(self.last_size)));
+        let open = self.open.get_or_insert_with(|| match self.spare.pop() {
+            Some(room) => Packed::within(room),
+            None => Packed::with_capacity(most.max(self.last_size)),
+        });
         let before = open.size();
         open.push(item);
         self.size += open.size() - before;
         self.count += 1;
         self.taken += item.len() as u64;
+    }
+
+    /// A frame is done with, and nobody else has it any more, as a rule. Behind the last that was on its way more may not
+    /// come for long.
+    pub(super) fn recycle(&mut self, mut frame: Bytes, is_last: bool) {
+        if is_last {
+            self.spare = Vec::new();
+            return;
+        }
+        let kept: usize = self.spare.iter().map(Vec::capacity).sum();
+        if frame.len() * 2 > self.most && kept + frame.len() <= SPARE && frame.is_unique() {
+            // Otherwise all of it would move to where its room begins.
+            frame.truncate(0);
+            self.spare.push(frame.into());
+        }
     }
 
     pub(super) fn end(&mut self, end: End) {

@@ -27,6 +27,9 @@ pub(crate) const WINDOW_BYTES: u64 = 2 << 20;
 /// may be unread. It is a little above 256 KiB, so that items of 128 KiB go by twos, with what encodes them: alone, each
 /// of them waits for an answer of the server (`cargo bench --bench streams` shows the difference).
 pub(crate) const FRAME_BYTES: usize = 260 << 10;
+/// The same where nothing is stored. Servers and clients read up to 64 KiB at once, and what does not fit is copied as it
+/// grows. An item of 16 KiB goes alone, with what encodes it.
+pub(crate) const UNSTORED_FRAME_BYTES: usize = 17 << 10;
 pub(crate) const FRAME_ITEMS: usize = 4 * 1024;
 /// How many frames are on their way to the log at once, if they are full. Half a window: the reader's credit comes back
 /// meanwhile.

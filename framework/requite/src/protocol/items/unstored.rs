@@ -88,10 +88,10 @@ impl Unstored {
     }
 
     /// The reader has all below this slot; where it `misses` that one, others have come behind it.
-    pub(super) fn acknowledge(&mut self, slot: u64, misses: bool, now: Moment) {
+    pub(super) fn acknowledge(&mut self, slot: u64, misses: bool, gather: &mut Gather, now: Moment) {
         let before = self.kept.len();
-        while self.kept.front().is_some_and(|write| write.slot < slot) {
-            self.kept.pop_front();
+        while let Some(write) = self.kept.pop_front_if(|write| write.slot < slot) {
+            gather.recycle(write.payload, self.kept.is_empty());
         }
         let gone = before - self.kept.len();
         if gone > 0 {

@@ -175,7 +175,8 @@ impl Writer {
 
     /// The writer of a stream that is not stored: it begins with item 1, whoever came before it.
     pub(crate) fn unstored(epoch: u32, writer: WriterId) -> Self {
-        Self { unstored: Some(Unstored::new(epoch == 1)), ..Self::new(epoch, writer) }
+        let unstored = Some(Unstored::new(epoch == 1));
+        Self { unstored, gather: Gather::unstored(epoch), ..Self::new(epoch, writer) }
     }
 
     /// The same with items in this encoding.
@@ -301,7 +302,7 @@ impl Writer {
                 self.broken.get_or_insert(Broken::Replaced);
                 return;
             }
-            unstored.acknowledge(credit.slot, credit.misses, now);
+            unstored.acknowledge(credit.slot, credit.misses, &mut self.gather, now);
         }
     }
 
@@ -437,7 +438,7 @@ impl Writer {
     }
 
     fn stored(&mut self, slot: u64) {
-        self.flight.stored(slot);
+        self.flight.stored(slot, &mut self.gather);
         self.state = State::Open;
     }
 
