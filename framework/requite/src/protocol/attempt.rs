@@ -32,7 +32,8 @@ enum State {
     Standing,
     /// Somebody's claim is there: watching whether it lives.
     Watching {
-        seen: Seen,
+        /// The claim's.
+        sequence: u64,
         until: Moment,
     },
     /// Before the start; a write is in flight.

@@ -99,7 +99,7 @@ impl Attempt {
 
     fn watch(&mut self, seen: Seen, now: Moment) -> Action {
         let until = match &self.state {
-            State::Watching { seen: before, until } if before.sequence == seen.sequence => *until,
+            State::Watching { sequence, until } if *sequence == seen.sequence => *until,
             // The claim was renewed: its owner lives.
             State::Watching { .. } => return self.finish(Action::Forget),
             // A replicated consumer never forgets a delivery: a higher count means that the lease had run out, and
@@ -107,13 +107,12 @@ impl Attempt {
             _ if self.terms.replicated && self.delivery.count > seen.delivery => now,
             _ => now + LeaseTimes::takeover(seen.lease),
         };
-        let ask = Action::Ask { worker: seen.worker.clone(), attempt_id: seen.attempt_id };
         let waited = now >= until && matches!(self.state, State::Watching { .. });
         if waited {
             return self.take_over(&seen, now);
         }
-        self.state = State::Watching { seen, until };
-        ask
+        self.state = State::Watching { sequence: seen.sequence, until };
+        Action::Ask { worker: seen.worker, attempt_id: seen.attempt_id }
     }
 
     pub(super) fn owner(&mut self, owner: Owner, now: Moment) -> Action {
