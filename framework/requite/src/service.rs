@@ -222,6 +222,8 @@ pub(crate) enum Produced {
     Undecodable(String),
     /// Nobody reads the items that it sends.
     Unread(String),
+    /// It is a stream with an item that no message takes.
+    TooLarge(String),
     /// It is a stream, and is not read to its end: its call was cancelled.
     Cancelled,
     /// The value or error could not be encoded: a defect of the handler's types.

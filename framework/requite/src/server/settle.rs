@@ -235,6 +235,7 @@ fn record_message(held: &Held, write: Write) -> Outgoing {
         Produced::Error { text, .. }
         | Produced::Undecodable(text)
         | Produced::Unread(text)
+        | Produced::TooLarge(text)
         | Produced::Unencodable(text),
     ) = &*produced
     {

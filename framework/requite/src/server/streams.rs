@@ -80,7 +80,8 @@ impl Streams {
         let text = error.to_string();
         match error {
             SinkError::Silent { .. } | SinkError::Left => Produced::Unread(text),
-            SinkError::TooLarge { .. } | SinkError::Unencodable { .. } => Produced::Unencodable(text),
+            SinkError::TooLarge { .. } => Produced::TooLarge(text),
+            SinkError::Unencodable { .. } => Produced::Unencodable(text),
             _ => Produced::Error { body: bytes::Bytes::new(), text, retry: Retry::Default },
         }
     }

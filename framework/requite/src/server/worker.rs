@@ -116,6 +116,7 @@ fn ending(held: &Held, produced: &Produced) -> Ending {
         },
         Produced::Undecodable(_) => Ending::Undecodable,
         Produced::Unread(_) => Ending::Unread,
+        Produced::TooLarge(_) => Ending::TooLarge,
         Produced::Cancelled => Ending::Killed,
         Produced::Unencodable(_) => Ending::Panicked,
     }

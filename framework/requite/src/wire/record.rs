@@ -66,7 +66,7 @@ pub enum Reason {
     Panicked,
     /// The handler ran into its `max_run`.
     TimedOut,
-    /// The handler's value was too large to be stored.
+    /// The handler's value was too large to be stored, or an item of the stream that it returned.
     TooLarge,
     /// The handler returned a stream that was not read to its end: its readers left, or none was heard for its `idle` time.
     Unread,

@@ -44,6 +44,7 @@ impl Attempt {
             Ending::Panicked => self.bury(Reason::Panicked, Outcome::Failed(Reason::Panicked)),
             Ending::TimedOut => self.write(What::Outcome(Outcome::Failed(Reason::TimedOut))),
             Ending::Unread => self.write(What::Outcome(Outcome::Failed(Reason::Unread))),
+            Ending::TooLarge => self.write(What::Outcome(Outcome::Failed(Reason::TooLarge))),
             Ending::Undecodable => self.bury(Reason::Undecodable, self.never_ran(Reason::Undecodable)),
             Ending::HandedOver if self.terms.once && !self.cancelled => {
                 self.write(What::Outcome(Outcome::Failed(Reason::Interrupted)))

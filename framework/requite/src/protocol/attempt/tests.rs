@@ -243,6 +243,8 @@ fn endings_become_their_outcomes() {
         (one, error(second), Action::Bury(Reason::Exhausted)),
         (plain(), Ending::Panicked, Action::Bury(Reason::Panicked)),
         (plain(), Ending::TimedOut, outcome(Outcome::Failed(Reason::TimedOut), 0, 1)),
+        (plain(), Ending::Unread, outcome(Outcome::Failed(Reason::Unread), 0, 1)),
+        (plain(), Ending::TooLarge, outcome(Outcome::Failed(Reason::TooLarge), 0, 1)),
         (plain(), Ending::Undecodable, Action::Bury(Reason::Undecodable)),
         (plain(), Ending::HandedOver, write(What::Released { delay: Duration::ZERO, spent: 0 }, 0, 1)),
     ] {

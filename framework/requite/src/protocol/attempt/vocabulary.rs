@@ -100,6 +100,8 @@ pub(crate) enum Ending {
     Undecodable,
     /// The handler streamed to a caller who did not read for too long.
     Unread,
+    /// The handler returned a stream with an item that no message takes.
+    TooLarge,
     /// The worker stops: the handler was dropped, or never started.
     HandedOver,
 }
