@@ -85,7 +85,7 @@ fn a_writer_without_credit_takes_nothing_and_absolute_limits_may_come_twice_or_l
     }
     assert_eq!(sent, 8);
     let more = Credit { epoch: 1, items: WINDOW_ITEMS, bytes: WINDOW_BYTES + 1, ..Credit::default() };
-    for credit in [Credit { epoch: 2, ..more }, Credit { bytes: 0, items: 0, ..more }] {
+    for credit in [Credit { epoch: 0, ..more }, Credit { bytes: 0, items: 0, ..more }] {
         writer.credit(credit, Moment(1));
         assert_eq!(writer.offer(&large), Ok(false));
     }
@@ -210,6 +210,28 @@ fn who_joins_goes_on_behind_the_last_and_not_behind_an_end() {
     alone.found_last(Ok(None));
     assert_eq!((alone.epoch(), alone.found()), (1, Some(0)));
     assert_eq!(alone.offer(&item(1, 1)), Ok(true));
+}
+
+#[test]
+fn who_waits_for_room_hears_from_its_reader_that_a_later_one_writes() {
+    let large = vec![0; WINDOW_BYTES as usize];
+    let mut earlier = Writer::new(1, [1; 16]);
+    assert_eq!(earlier.offer(&large), Ok(true));
+    let first = write(&mut earlier);
+    earlier.answered(first.slot, Answer::Stored, Moment(1));
+    let mut reader = Reader::new(1, true);
+    reader.take(1, Slot::Frame(Head { count: 1, ..head(1, 1, 0) }), WINDOW_BYTES);
+    earlier.credit(reader.say_now(false, Moment(1)), Moment(1));
+    assert_eq!(earlier.offer(&large), Ok(false));
+    reader.read(WINDOW_BYTES);
+    // A later one that has not begun may become one more than the one that is read.
+    let mut joining = Writer::joining([3; 16]);
+    joining.begin(true);
+    reader.take(2, Slot::Frame(head(2, 2, 0)), 0);
+    for writer in [&mut earlier, &mut joining] {
+        writer.credit(reader.say_now(false, Moment(1)), Moment(1));
+    }
+    assert_eq!((earlier.offer(&large), joining.broken()), (Err(Broken::Replaced), None));
 }
 
 #[test]

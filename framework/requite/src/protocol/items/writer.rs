@@ -292,6 +292,10 @@ impl Writer {
     /// What the reader says.
     pub(crate) fn credit(&mut self, credit: Credit, now: Moment) {
         self.readers.hear(credit, now);
+        // Nothing of this one is taken in any more. Where it waits for room it would not hear of that by writing.
+        if credit.epoch > self.epoch && self.state == State::Open {
+            self.stop(Broken::Replaced);
+        }
         if credit.epoch != self.epoch {
             return;
         }
