@@ -42,7 +42,7 @@ pub const PARTS: &[Part] = &[
     },
     Part {
         name: "model",
-        what: "every order of steps and faults, 50 M states; known-bad twins",
+        what: "every order of steps and faults, 50 M states, and 5 M of streams; known-bad twins",
         command: "cargo test -p requite --lib model:: -- --nocapture",
         environment: &[("REQUITE_STATES", "50000000")],
     },

@@ -166,10 +166,7 @@ impl Lane {
     /// Writes a frame into a slot that is empty.
     pub(crate) async fn write(&self, write: Write) -> writer::Answer {
         let mut message = self.frame(write);
-        message.headers = message
-            .headers
-            .with_own(header::EXPECTED_LAST, "0".into())
-            .with_own(header::TTL, format!("{}s", self.kept.as_secs().max(1)));
+        message.headers = into_empty(message.headers, self.kept);
         match api::store(&self.broker, message, ANSWER_WITHIN).await {
             StoreAnswer::Stored(_) => writer::Answer::Stored,
             StoreAnswer::Duplicate | StoreAnswer::Exists | StoreAnswer::WrongLast | StoreAnswer::InDoubt => {
@@ -294,6 +291,12 @@ impl Lane {
     pub(crate) fn says_alive(&self) -> bool {
         self.side == Side::Up && !self.is_workers
     }
+}
+
+/// What has a frame stored only where nothing is, and how long.
+pub(crate) fn into_empty(headers: Headers, kept: Duration) -> Headers {
+    let headers = headers.with_own(header::TTL, format!("{}s", kept.as_secs().max(1)));
+    headers.with_own(header::EXPECTED_LAST, "0".into())
 }
 
 fn received(message: &RawMessage) -> Received {

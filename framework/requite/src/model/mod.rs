@@ -15,6 +15,7 @@
 //! | `promises` | what must hold in every state |
 //! | `marks` | what has to be reached in some |
 //! | `twins` | known bugs, and the promise that each breaks |
+//! | `streams` | the same of a stream's two ends and the log between them |
 //!
 //! # What is left out
 //!
@@ -47,6 +48,8 @@
 
 use std::{
     collections::BTreeSet,
+    fmt::Debug,
+    hash::Hash,
     sync::atomic::{AtomicU64, Ordering},
     time::Instant,
 };
@@ -70,6 +73,7 @@ mod marks;
 mod promises;
 mod server;
 mod setting;
+mod streams;
 mod twins;
 mod worker;
 mod world;
@@ -183,7 +187,7 @@ fn explore(setting: &Setting) -> Explored {
     let Setting { name, budget: faults, .. } = *setting;
     if let Some(property) = promises::properties().iter().find(|it| found.contains_key(it.name)) {
         // The way on which it was found is long; the shortest one is worth another search.
-        let broken = shortest_break(setting, None).expect("it was found a moment ago");
+        let broken = break_of(setting, None).expect("it was found a moment ago");
         panic!("{name}, {faults} faults: not so: {}\nfirst of all: {broken:#?}", property.name);
     }
     let states = checker.unique_state_count() as u64;
@@ -195,25 +199,33 @@ fn explore(setting: &Setting) -> Explored {
 
 /// A promise that was broken, and the shortest way there.
 #[derive(Debug)]
-struct Break {
+struct Break<S> {
     promise: &'static str,
-    steps: Vec<Step>,
+    steps: Vec<S>,
     /// How many states were seen before.
     states: usize,
 }
 
+fn break_of(setting: &Setting, bug: Option<Bug>) -> Option<Break<Step>> {
+    let promises: Vec<_> = promises::properties().iter().map(|it| it.name).collect();
+    shortest_break(|| Protocol::new(setting.clone(), bug), &promises)
+}
+
 /// Looks for the shortest way to a broken promise: the checker notes the last of those that it finds at about the same
 /// time, so it is asked for each length in turn.
-fn shortest_break(setting: &Setting, bug: Option<Bug>) -> Option<Break> {
+fn shortest_break<M>(model: impl Fn() -> M, promises: &[&'static str]) -> Option<Break<M::Action>>
+where
+    M: Model<State: Clone + Debug + Hash + PartialEq + Send + Sync> + Send + Sync + 'static,
+    M::Action: Clone + Debug + PartialEq,
+{
     let mut before = 0;
     for depth in 1.. {
-        let protocol = Protocol::new(setting.clone(), bug);
-        let failing = protocol.checker().finish_when(HasDiscoveries::AnyFailures);
+        let failing = model().checker().finish_when(HasDiscoveries::AnyFailures);
         let checker = failing.target_max_depth(depth).spawn_bfs().join();
         let (found, states) = (checker.discoveries(), checker.unique_state_count());
-        if let Some(property) = promises::properties().iter().find(|it| found.contains_key(it.name)) {
-            let steps = found[property.name].clone().into_actions();
-            return Some(Break { promise: property.name, steps, states });
+        if let Some(promise) = promises.iter().find(|it| found.contains_key(**it)) {
+            let steps = found[*promise].clone().into_actions();
+            return Some(Break { promise, steps, states });
         }
         if states == before {
             break;

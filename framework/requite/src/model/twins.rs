@@ -1,9 +1,9 @@
 //! Twins of the protocol with a known bug in each: the model sees which promise that breaks, and how soon.
 
 use super::{
+    break_of,
     promises::{KEPT, Promise, QUEUED_ONCE},
     setting::settings,
-    shortest_break,
 };
 use crate::planted::Bug;
 
@@ -26,7 +26,7 @@ fn every_twin_breaks_its_promise() {
     println!("{:<20} {:>6} {:>7}  promise", "bug", "steps", "states");
     for (bug, setting, promise) in twins() {
         let setting = settings.iter().find(|it| it.name == setting).expect("a setting of that name");
-        let Some(broken) = shortest_break(setting, Some(bug)) else {
+        let Some(broken) = break_of(setting, Some(bug)) else {
             panic!("{bug:?} breaks nothing in the setting {}", setting.name);
         };
         let name = format!("{bug:?}");

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::frame::WriterId;
 
 /// A named MessagePack map. Unknown fields are ignored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Credit {
     /// Random, the reader's own: a stream may have several.
     #[serde(default)]

@@ -86,7 +86,7 @@ pub(crate) const ITEM_OVERHEAD: usize = 5;
 
 /// The items of a frame as they are encoded, one behind the other, and room before them for the other fields: so an item
 /// is copied once, however many travel with it.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Packed {
     bytes: Vec<u8>,
     count: u16,

@@ -15,7 +15,7 @@ pub(super) const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Durat
 const REFUSED_FOR: Duration = Duration::from_secs(15);
 
 /// What has become of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Fate {
     Unknown,
     Stored,
@@ -23,7 +23,7 @@ enum Fate {
     Displaced,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Sent {
     write: Write,
     fate: Fate,
@@ -34,7 +34,7 @@ struct Sent {
 }
 
 /// The frames on their way, in the order of their slots.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Flight {
     sent: VecDeque<Sent>,
     /// To be sent in other slots: the frame that was displaced, and those behind it, which do not follow without it.

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A frame for a slot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Write {
     pub(crate) slot: u64,
     pub(crate) first: u64,
@@ -76,7 +76,7 @@ impl Author {
 }
 
 /// What one writer has taken in and not put into a frame that is on its way.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Gather {
     /// The number of the first item that is here.
     pub(super) first: u64,

@@ -4,7 +4,7 @@ use super::writer::Head;
 use crate::wire::frame::End;
 
 /// The frames in the last slots that are taken, in their order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Passed {
     heads: Vec<Head>,
     /// A frame that may lie behind a slot that is still empty: it takes no part, but knows what is stored before it.

@@ -31,7 +31,7 @@ pub(crate) enum Taken {
 }
 
 /// One reader of one direction of one call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Reader {
     /// Its own number.
     id: u64,

@@ -11,7 +11,7 @@ const GONE_AFTER: Duration = Duration::from_secs(SAID_EVERY.as_secs() * 3);
 const GRACE: Duration = Duration::from_secs(REPEATED_EVERY.as_secs() * 2);
 
 /// The readers that were heard, each with when it was last.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Readers {
     heard: Vec<(u64, Moment)>,
     /// When the stream ends, if nobody else is heard.

@@ -9,7 +9,7 @@ use crate::protocol::time::Moment;
 const AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
 
 /// The frames that the reader may not have. They are bounded by its credit.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Unstored {
     /// The slot of the next frame.
     slot: u64,

@@ -61,7 +61,7 @@ pub(crate) enum Answer {
 }
 
 /// Why nothing more is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Broken {
     /// A later writer has the stream.
     Replaced,
@@ -78,7 +78,7 @@ pub(crate) enum Broken {
 }
 
 /// What to do next.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Action {
     /// Nothing, until something changes.
     Wait,
@@ -95,7 +95,7 @@ pub(crate) enum Action {
 }
 
 /// Where a writer stands with the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum State {
     /// Nobody has asked for anything yet.
     Idle,
@@ -111,7 +111,7 @@ enum State {
 }
 
 /// One writer of one direction of one call.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Writer {
     epoch: u32,
     /// Whether its number follows from what it finds, until it has begun.
