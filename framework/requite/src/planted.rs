@@ -31,10 +31,12 @@ pub(crate) enum Bug {
     CancelUnheard,
     /// A checkpoint is stored without compare-and-set.
     CheckpointUnchecked,
+    /// A frame of items is stored without compare-and-set.
+    ItemUnchecked,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::AckFirst,
         Self::ComputedAnswer,
         Self::OutcomeOverwritten,
@@ -47,6 +49,7 @@ impl Bug {
         Self::MaxDeliver,
         Self::CancelUnheard,
         Self::CheckpointUnchecked,
+        Self::ItemUnchecked,
     ];
 }
 

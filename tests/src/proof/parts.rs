@@ -24,7 +24,7 @@ impl Part {
 pub const PARTS: &[Part] = &[
     Part {
         name: "bugs",
-        what: "twelve planted bugs, each noticed by the simulation",
+        what: "thirteen planted bugs, each noticed by the simulation",
         command: "cargo test -p requite --lib simulation::bugs -- --nocapture",
         environment: &[],
     },

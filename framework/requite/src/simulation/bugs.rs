@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use super::{PROCESSORS, run};
+use super::{PROCESSORS, Plan, play};
 use crate::planted::{Bug, plant};
 
 /// How many seeds may be needed to notice a bug.
@@ -18,9 +18,10 @@ struct Found {
 }
 
 fn find(bug: Bug) -> Option<Found> {
+    let plan = if bug == Bug::ItemUnchecked { Plan::with_streams } else { Plan::new };
     (0..SEEDS).find_map(|seed| {
         plant(Some(bug));
-        let report = run(seed);
+        let report = play(plan(seed));
         plant(None);
         let mut broken = BTreeMap::new();
         for it in &report.broken {

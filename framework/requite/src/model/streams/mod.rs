@@ -156,3 +156,16 @@ fn a_reader_sees_one_attempt_whole_in_every_state() {
         Mark::NAMES.len(),
     );
 }
+
+#[test]
+fn every_twin_breaks_its_promise() {
+    let all = settings();
+    for name in ["goes on", "begins anew", "two join"] {
+        let setting = all.iter().find(|it| it.name == name).expect("a setting of that name");
+        let setting = Setting { budget: 0, ..setting.clone() };
+        let broken = break_of(&setting, Some(Bug::ItemUnchecked)).expect("frames are written over others");
+        println!("{name:<28} {:>6} {:>7}  {}", broken.steps.len(), broken.states, broken.promise);
+        // A later writer's first frame, where a reader has been already.
+        assert_eq!(broken.promise, promises::ENDS, "by {:?}", broken.steps);
+    }
+}
