@@ -120,7 +120,7 @@ impl Callers {
         }
         drop(accepted);
         tokio::time::sleep(after).await;
-        let number = self.history.call(self.seen(call, Some(&id)));
+        let number = self.history.call(self.seen(by, call, Some(&id)));
         let attach: Attach<Done, Failure> = call::attach(&self.clients[by], call.method, "");
         self.note(number, attach.id(id).deadline(call.deadline).await);
     }
@@ -129,10 +129,11 @@ impl Callers {
         format!("{}.{id}", self.clients[call.by].caller())
     }
 
-    fn seen(&self, call: &Call, id: Option<&RequestId>) -> Seen {
+    fn seen(&self, by: usize, call: &Call, id: Option<&RequestId>) -> Seen {
         Seen {
             tag: call.job.tag,
             id: id.map(|id| self.id_of(call, id)),
+            by,
             began: self.history.now(),
             deadline: call.deadline,
             accepted: false,
@@ -147,7 +148,7 @@ impl Callers {
         let service = call.method.service.parse().expect("a name");
         let method = call.method.name.parse().expect("a name");
         let id = call.key.as_deref().map(|key| RequestId::keyed(None, &service, &method, key));
-        let number = self.history.call(self.seen(call, id.as_ref()));
+        let number = self.history.call(self.seen(call.by, call, id.as_ref()));
         let history = self.history.clone();
         let mut made = call::call(&self.clients[call.by], call.method, &call.job);
         made = made.deadline(call.deadline).on_event(move |event| {

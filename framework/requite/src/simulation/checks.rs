@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod cancels;
+mod silence;
 mod streams;
 
 /// How long after its deadline a call may end (P7).
@@ -60,7 +61,7 @@ pub(super) fn check(plan: &Plan, played: &Played) -> Vec<Broken> {
     }
     let evidence = Evidence::read(played);
     let mut case = Case { plan, played, seen: &played.seen, evidence, runs, broken: Vec::new() };
-    let promises: [Promise<'_>; 20] = [
+    let promises: [Promise<'_>; 21] = [
         ("calls end in time", Case::calls_end_in_time),
         ("accepted ends in an outcome", Case::accepted_requests_end_in_an_outcome),
         ("no id is queued twice", Case::an_id_is_queued_once),
@@ -71,6 +72,7 @@ pub(super) fn check(plan: &Plan, played: &Played) -> Vec<Broken> {
         ("one run at a time, and none without a reason", Case::one_run_at_a_time_and_none_without_a_reason),
         ("handlers do not exceed the slots", Case::handlers_never_exceed_the_slots),
         ("what was refused never ran", Case::what_was_refused_never_ran),
+        ("silence is not slowness", Case::silence_is_not_slowness),
         ("what is cancelled does not begin", Case::what_is_cancelled_does_not_begin),
         ("attempts are counted", Case::attempts_are_counted),
         ("attempts and fences grow", Case::attempts_and_fences_grow),

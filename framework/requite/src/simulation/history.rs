@@ -89,6 +89,8 @@ pub(super) struct Call {
     pub(super) tag: u32,
     /// `<caller>.<id>`, where it is known.
     pub(super) id: Option<String>,
+    /// The process that made it.
+    pub(super) by: usize,
     pub(super) began: Duration,
     pub(super) deadline: Duration,
     pub(super) accepted: bool,
@@ -173,6 +175,8 @@ pub(super) struct Seen {
     /// The names of the keepers' connections, by process.
     pub(super) keepers: BTreeMap<String, String>,
     pub(super) troubles: Vec<Trouble>,
+    /// Which calling processes were cut off, from when to when.
+    pub(super) cut_callers: Vec<(usize, Duration, Duration)>,
     pub(super) stops: Vec<Stop>,
     /// When the server's clock was stepped.
     pub(super) steps: Vec<Duration>,
@@ -244,6 +248,12 @@ impl History {
         let from = self.now();
         let trouble = Trouble { worker: worker.map(str::to_owned), kind, from, to: from + span };
         self.write().troubles.push(trouble);
+    }
+
+    /// A calling process is cut off.
+    pub(super) fn cut_caller(&self, caller: usize, span: Duration) {
+        let from = self.now();
+        self.write().cut_callers.push((caller, from, from + span));
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) enum Mark {
     UnknownWasStored,
     /// A call ended as unknown, and nothing was stored.
     UnknownWasNot,
+    /// A call ended because nothing was heard of its handler.
+    Silent,
     Unavailable,
     IdReused,
     /// A handler died with its process.
@@ -64,7 +66,7 @@ impl Mark {
     /// What happens only where there are streams.
     pub(super) const OF_STREAMS: [Self; 3] = [Self::ItemRead, Self::StreamBegunAnew, Self::TakenAgain];
     /// All others.
-    pub(super) const ALL: [Self; 26] = [
+    pub(super) const ALL: [Self; 27] = [
         Self::Redelivery,
         Self::Forgotten,
         Self::StaleAck,
@@ -83,6 +85,7 @@ impl Mark {
         Self::Killed,
         Self::UnknownWasStored,
         Self::UnknownWasNot,
+        Self::Silent,
         Self::Unavailable,
         Self::IdReused,
         Self::Death,

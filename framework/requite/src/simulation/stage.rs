@@ -203,6 +203,7 @@ impl Stage {
             Fault::Stall { worker, part, span } => self.stall(worker, part, span).await,
             Fault::Cut { worker, part, span } => self.cut(worker, part, span).await,
             Fault::CutCaller { caller, span } => {
+                self.ground.history.cut_caller(caller, span);
                 simulation.disconnect(&caller::name(caller), span);
                 tokio::time::sleep(span).await;
             }
