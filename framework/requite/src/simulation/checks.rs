@@ -61,7 +61,7 @@ pub(super) fn check(plan: &Plan, played: &Played) -> Vec<Broken> {
     }
     let evidence = Evidence::read(played);
     let mut case = Case { plan, played, seen: &played.seen, evidence, runs, broken: Vec::new() };
-    let promises: [Promise<'_>; 21] = [
+    let promises: [Promise<'_>; 22] = [
         ("calls end in time", Case::calls_end_in_time),
         ("accepted ends in an outcome", Case::accepted_requests_end_in_an_outcome),
         ("no id is queued twice", Case::an_id_is_queued_once),
@@ -80,6 +80,7 @@ pub(super) fn check(plan: &Plan, played: &Played) -> Vec<Broken> {
         ("progress goes forward", Case::progress_goes_forward),
         ("streams come whole and in order", Case::streams_come_whole_and_in_order),
         ("handlers take what was sent", Case::handlers_take_what_was_sent),
+        ("a slot is written once", Case::a_slot_is_written_once),
         ("a drain hands over at checkpoints", Case::a_drain_hands_over_at_checkpoints),
         ("dead letters come before outcomes", Case::dead_letters_come_before_their_outcomes),
         ("nothing is settled late", Case::nothing_is_settled_while_the_connection_is_down),

@@ -37,6 +37,8 @@ pub(super) struct Played {
     pub(super) requests: Vec<Stored>,
     pub(super) records: Vec<Stored>,
     pub(super) dead_letters: Vec<Stored>,
+    /// Frames of items.
+    pub(super) frames: Vec<Stored>,
     /// Requests that are still in their stream.
     pub(super) left: Vec<Stored>,
     pub(super) redeliveries: u64,
@@ -134,6 +136,7 @@ impl Stage {
             requests: simulation.journal(&requests).into_iter().filter(|it| !is_of_setup(it)).collect(),
             records: simulation.journal(&format!("rq_OUT_{SERVICE}")),
             dead_letters: simulation.journal(&format!("rq_DEAD_{SERVICE}")),
+            frames: simulation.journal(&format!("rq_ITM_{SERVICE}")),
             left: simulation.stored(&requests),
             redeliveries: self.plan.methods.iter().map(redelivered).sum(),
             forgotten: self.plan.methods.iter().map(forgotten).sum(),

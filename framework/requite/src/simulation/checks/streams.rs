@@ -1,6 +1,8 @@
 //! Streams: whoever reads sees the items of one attempt, or those of attempts that went on behind each other, without gap
 //! and without repeat, and all of them if the call has a value.
 
+use std::collections::BTreeSet;
+
 use super::{Case, Mark, mark_many};
 use crate::simulation::history::Answer;
 
@@ -31,6 +33,16 @@ impl Case<'_> {
         });
         mark_many(Mark::ItemRead, items);
         mark_many(Mark::StreamBegunAnew, restarts);
+    }
+
+    /// Readers pass a slot once: what is written over it is lost to those who have been there.
+    pub(super) fn a_slot_is_written_once(&mut self) {
+        let mut slots = BTreeSet::new();
+        for frame in &self.played.frames {
+            if !slots.insert(&frame.subject) {
+                self.broken.push(format!("written again: {} at {}", frame.subject, frame.at));
+            }
+        }
     }
 
     pub(super) fn handlers_take_what_was_sent(&mut self) {
