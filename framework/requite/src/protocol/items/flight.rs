@@ -111,6 +111,11 @@ impl Flight {
         self.of(slot).map(|it| it.write.clone())
     }
 
+    /// The same of one that was refused before.
+    pub(super) fn again_if_refused(&mut self, slot: u64) -> Option<Write> {
+        self.of(slot).filter(|it| it.refused_since.is_some()).map(|it| it.write.clone())
+    }
+
     pub(super) fn stored(&mut self, slot: u64, gather: &mut Gather) {
         if let Some(sent) = self.of(slot) {
             sent.fate = Fate::Stored;

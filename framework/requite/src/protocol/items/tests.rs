@@ -250,6 +250,26 @@ fn a_log_that_refuses_for_long_breaks_the_stream() {
     assert_eq!(writer.broken(), Some(&Broken::Refused("full".into())));
 }
 
+/// What cannot be written there cannot be looked at either.
+#[test]
+fn a_log_that_is_not_there_breaks_the_stream_too() {
+    let mut writer = Writer::new(1, [1; 16]);
+    writer.offer(&item(1, 1)).unwrap();
+    let first = write(&mut writer);
+    // A look that nobody answers says nothing by itself.
+    let Action::Look { .. } = writer.answered(1, Answer::InDoubt, Moment(1)) else { panic!() };
+    let Action::Look { .. } = writer.seen(1, Err(())) else { panic!() };
+    for second in 0..15 {
+        let refused = Answer::Refused("nobody stores items here".into());
+        let now = Moment(1) + std::time::Duration::from_secs(second);
+        let Action::Look { .. } = writer.answered(1, refused, now) else { panic!() };
+        assert_eq!(writer.seen(1, Err(())), Action::Write(first.clone()));
+    }
+    let now = Moment(1) + std::time::Duration::from_secs(15);
+    writer.answered(1, Answer::Refused("nobody stores items here".into()), now);
+    assert_eq!(writer.broken(), Some(&Broken::Refused("nobody stores items here".into())));
+}
+
 #[test]
 fn an_end_that_is_said_while_a_frame_is_on_its_way_follows_in_one_of_its_own() {
     let mut writer = Writer::new(1, [1; 16]);

@@ -453,9 +453,13 @@ impl Writer {
         }
         let is_passing = self.state == State::Passing;
         match there {
+            Err(()) if is_passing => return Action::Look { slot, after: self.wait() },
             Err(()) => {
-                let after = if is_passing { self.wait() } else { self.flight.wait(slot) };
-                return Action::Look { slot, after };
+                // A log that is not there cannot be read either: only another refusal says that it is still not there.
+                return match self.flight.again_if_refused(slot) {
+                    Some(write) => Action::Write(write),
+                    None => Action::Look { slot, after: self.flight.wait(slot) },
+                };
             }
             Ok(Slot::Empty) if is_passing => return self.begin_here(),
             Ok(Slot::Empty) => return self.flight.again(slot).map_or(Action::Wait, Action::Write),
