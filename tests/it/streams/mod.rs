@@ -1,5 +1,6 @@
 //! Streams of items on real servers: both directions, cuts, slow and vanished peers, dead workers, sizes, many at once.
 
+mod bytes;
 mod cancel;
 mod cuts;
 mod fixture;
