@@ -10,4 +10,5 @@ mod peers;
 mod permissions;
 mod restarts;
 mod retries;
+mod silence;
 mod sizes;
