@@ -164,7 +164,7 @@ pub(super) async fn stored(nats: &NatsServer, stream: &str) -> u64 {
 }
 
 /// What the server says of a stream, with the number of messages of every subject.
-pub(super) async fn info(nats: &NatsServer, stream: &str) -> serde_json::Value {
+pub(crate) async fn info(nats: &NatsServer, stream: &str) -> serde_json::Value {
     let asked = nats.ask(&format!("$JS.API.STREAM.INFO.{stream}"), r#"{"subjects_filter":">"}"#).await;
     serde_json::from_slice(&asked.unwrap()).unwrap()
 }

@@ -3,6 +3,7 @@
 mod bytes;
 mod cancel;
 mod cuts;
+mod errors;
 mod fixture;
 mod flow;
 mod many;
