@@ -155,23 +155,26 @@ impl Belt {
 
     /// Sends texts of so many bytes each, and returns what came of each.
     #[handler]
-    async fn texts(&self, sizes: Vec<usize>, mut texts: Sink<String>) -> Vec<Option<SinkError_>> {
-        let mut refused = Vec::new();
-        for size in sizes {
-            let sent = texts.send("x".repeat(size)).await;
-            refused.push(sent.err().map(|error| SinkError_(error.to_string())));
-        }
-        refused
+    async fn texts(&self, sizes: Vec<usize>, texts: Sink<String>) -> Vec<Option<SinkError_>> {
+        self.send_texts(sizes, texts).await
+    }
+
+    /// The same, not stored.
+    #[handler(volatile)]
+    async fn texts_unstored(&self, sizes: Vec<usize>, texts: Sink<String>) -> Vec<Option<SinkError_>> {
+        self.send_texts(sizes, texts).await
     }
 
     /// The sizes of the texts that came.
     #[handler]
-    async fn sizes(&self, mut texts: Items<String>) -> Vec<usize> {
-        let mut sizes = Vec::new();
-        while let Some(Ok(text)) = texts.next().await {
-            sizes.push(text.len());
-        }
-        sizes
+    async fn sizes(&self, texts: Items<String>) -> Vec<usize> {
+        self.measure(texts).await
+    }
+
+    /// The same, not stored.
+    #[handler(volatile)]
+    async fn sizes_unstored(&self, texts: Items<String>) -> Vec<usize> {
+        self.measure(texts).await
     }
 }
 
@@ -198,6 +201,23 @@ impl Belt {
             count += 1;
         }
         Ok(count)
+    }
+
+    async fn send_texts(&self, sizes: Vec<usize>, mut texts: Sink<String>) -> Vec<Option<SinkError_>> {
+        let mut refused = Vec::new();
+        for size in sizes {
+            let sent = texts.send("x".repeat(size)).await;
+            refused.push(sent.err().map(|error| SinkError_(error.to_string())));
+        }
+        refused
+    }
+
+    async fn measure(&self, mut texts: Items<String>) -> Vec<usize> {
+        let mut sizes = Vec::new();
+        while let Some(Ok(text)) = texts.next().await {
+            sizes.push(text.len());
+        }
+        sizes
     }
 }
 

@@ -1,9 +1,12 @@
 //! Items of no bytes, of as many as fit, and of one more.
 
-use requite::SinkError;
+use requite::{Accepted, Items, NoError, Sink, SinkError};
 use requite_test::NatsServer;
 
-use super::{fixture::Hall, flow::all};
+use super::{
+    fixture::{Hall, SinkError_},
+    flow::all,
+};
 use crate::caller::fixture::{SOON, within};
 
 /// The most that one item may take on a server with `max_payload` as it is by default.
@@ -21,33 +24,58 @@ async fn largest(hall: &Hall) -> usize {
 /// What MessagePack puts before a text of this size.
 const TEXT_HEADER: usize = 5;
 
-#[tokio::test]
-async fn items_of_every_size_that_fits_are_sent_and_the_stream_goes_on_behind_one_that_does_not() {
-    let hall = Hall::open().await;
-    let most = largest(&hall).await - TEXT_HEADER;
-    assert!(most > 1_000_000, "{most}");
-    let sizes = [0, most, 0, 70_000, 0, most];
-    // Up.
-    let (mut texts, call) = within(SOON, hall.client.sizes().open()).await.unwrap();
-    for size in sizes {
+/// The sizes of texts that fit, where this is the most.
+fn sizes(most: usize) -> [usize; 6] {
+    [0, most, 0, 70_000, 0, most]
+}
+
+/// Behind each that fits comes one that does not.
+fn with_too_large(most: usize) -> Vec<usize> {
+    sizes(most).map(|size| [size, most + 1]).concat()
+}
+
+async fn go_up((mut texts, call): (Sink<String>, Accepted<Vec<usize>, NoError>), most: usize) {
+    for size in sizes(most) {
         within(SOON, texts.send("x".repeat(size))).await.unwrap();
         let refused = within(SOON, texts.send("x".repeat(most + 1))).await;
         assert!(matches!(refused, Err(SinkError::TooLarge { .. })), "{refused:?}");
     }
     within(SOON, texts.finish()).await.unwrap();
-    assert_eq!(within(SOON, call).await.unwrap(), sizes);
-    // Down.
-    let wanted = sizes.map(|size| [size, most + 1]).concat();
-    let (mut texts, call) = within(SOON, hall.client.texts(wanted).open()).await.unwrap();
-    for size in sizes {
+    assert_eq!(within(SOON, call).await.unwrap(), sizes(most));
+}
+
+type Refused = Vec<Option<SinkError_>>;
+
+async fn come_down((mut texts, call): (Items<String>, Accepted<Refused, NoError>), most: usize) {
+    for size in sizes(most) {
         assert_eq!(within(SOON, texts.next()).await.unwrap().unwrap().len(), size);
     }
     assert_eq!(within(SOON, texts.next()).await, None);
     let refused = within(SOON, call).await.unwrap();
+    assert_eq!(refused.len(), with_too_large(most).len());
     for pair in refused.chunks(2) {
         assert_eq!(pair[0], None);
         assert!(pair[1].as_ref().is_some_and(|it| it.0.contains("at most")), "{pair:?}");
     }
+}
+
+#[tokio::test]
+async fn items_of_every_size_that_fits_are_sent_and_the_stream_goes_on_behind_one_that_does_not() {
+    let hall = Hall::open().await;
+    let most = largest(&hall).await - TEXT_HEADER;
+    assert!(most > 1_000_000, "{most}");
+    go_up(within(SOON, hall.client.sizes().open()).await.unwrap(), most).await;
+    let down = within(SOON, hall.client.texts(with_too_large(most)).open()).await.unwrap();
+    come_down(down, most).await;
+}
+
+#[tokio::test]
+async fn items_that_are_not_stored_are_sent_in_every_size_that_fits_and_one_that_does_not_is_refused() {
+    let hall = Hall::open().await;
+    let most = largest(&hall).await - TEXT_HEADER;
+    go_up(within(SOON, hall.client.sizes_unstored().open()).await.unwrap(), most).await;
+    let down = within(SOON, hall.client.texts_unstored(with_too_large(most)).open()).await.unwrap();
+    come_down(down, most).await;
 }
 
 /// Of a frame as large as elsewhere such a server takes none.
