@@ -165,6 +165,12 @@ impl Belt {
         self.send_texts(sizes, texts).await
     }
 
+    /// Texts of so many bytes each, as a stream that it returns.
+    #[handler]
+    fn shelf(&self, sizes: Vec<usize>) -> impl Stream<Item = String> {
+        stream::iter(sizes.into_iter().map(|size| "x".repeat(size)))
+    }
+
     /// The sizes of the texts that came.
     #[handler]
     async fn sizes(&self, texts: Items<String>) -> Vec<usize> {

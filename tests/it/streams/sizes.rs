@@ -1,6 +1,6 @@
 //! Items of no bytes, of as many as fit, and of one more.
 
-use requite::{Accepted, Items, NoError, Sink, SinkError};
+use requite::{Accepted, CallError, Items, ItemsError, NoError, Reason, Sink, SinkError};
 use requite_test::NatsServer;
 
 use super::{
@@ -76,6 +76,18 @@ async fn items_that_are_not_stored_are_sent_in_every_size_that_fits_and_one_that
     go_up(within(SOON, hall.client.sizes_unstored().open()).await.unwrap(), most).await;
     let down = within(SOON, hall.client.texts_unstored(with_too_large(most)).open()).await.unwrap();
     come_down(down, most).await;
+}
+
+#[tokio::test]
+async fn a_returned_stream_ends_with_an_item_that_is_too_large_and_says_so() {
+    let hall = Hall::open().await;
+    let most = largest(&hall).await - TEXT_HEADER;
+    let (mut texts, call) = within(SOON, hall.client.shelf(vec![1, most + 1, 2]).open()).await.unwrap();
+    assert_eq!(within(SOON, texts.next()).await, Some(Ok("x".into())));
+    assert_eq!(within(SOON, texts.next()).await, Some(Err(ItemsError::Failed)));
+    let Err(CallError::Aborted(aborted)) = within(SOON, call).await else { panic!("it has a value") };
+    assert_eq!(aborted.reason, Reason::TooLarge);
+    assert!(aborted.text.contains("at most"), "{aborted:?}");
 }
 
 /// Of a frame as large as elsewhere such a server takes none.
