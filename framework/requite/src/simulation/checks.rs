@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{
-    evidence::{Evidence, Reported, id_of},
+    evidence::{Evidence, id_of},
     history::{Answer, Over, Reached, Run, Seen},
     leases::Leases,
     marks::{Mark, mark_many},
@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod cancels;
+mod progress;
 mod silence;
 mod streams;
 
@@ -97,24 +98,6 @@ pub(super) fn check(plan: &Plan, played: &Played) -> Vec<Broken> {
 impl Case<'_> {
     fn method(&self, name: &str) -> Method {
         *self.plan.methods.iter().find(|it| it.name == name).expect("a method of the plan")
-    }
-
-    /// Whatever is lost or comes twice: no caller is told of an earlier attempt or report behind a later one, and nobody
-    /// stores any who does not hold the request.
-    fn progress_goes_forward(&mut self) {
-        for call in &self.seen.calls {
-            if !call.progress.is_sorted_by(|earlier, later| earlier < later) {
-                self.broken.push(format!("told of earlier progress: {call:?}"));
-            }
-        }
-        for Reported { id, attempt, record } in &self.evidence.progress {
-            if *record != Some((Kind::Claim, *attempt)) {
-                self.broken.push(format!("{id}: attempt {attempt} stored progress under {record:?}"));
-            }
-        }
-        mark_many(Mark::ProgressStored, self.evidence.progress.len() as u64);
-        let told = self.seen.calls.iter().map(|call| call.progress.len() as u64).sum();
-        mark_many(Mark::Progress, told);
     }
 
     fn calls_end_in_time(&mut self) {

@@ -30,11 +30,6 @@ const METHODS: [Method; 6] = [
     Method { fenced: true, ..method("guarded", 30, 3) },
 ];
 
-/// What hangs in the network.
-const HANGS: [&str; 3] = ["rq.req.>", "rq.put.*.out.>", "rq.put.*.chk.>"];
-/// The same where there are streams.
-const HANGS_OF_STREAMS: [&str; 3] = ["rq.itm.>", "rq.put.*.out.>", "rq.put.*.itm.>"];
-
 const fn method(name: &'static str, lease: u64, attempts: u32) -> Method {
     let lease = Duration::from_secs(lease);
     let kill_after = Duration::from_secs(3);
@@ -355,7 +350,7 @@ impl Plan {
             7 => Fault::CutCaller { caller, span: millis(random, 1_000, 40_000) },
             8..12 => self.draw_loss(random),
             12 => {
-                let pattern = pick(random, if self.methods[0].down { &HANGS_OF_STREAMS } else { &HANGS });
+                let pattern = pick(random, self.hangs());
                 let longest = pick(random, &[2_000, 20_000, 200_000]);
                 Fault::Hang { pattern, count, span: millis(random, 100, longest) }
             }

@@ -61,6 +61,14 @@ impl Job {
 }
 
 impl Plan {
+    /// What hangs in the network.
+    pub(super) fn hangs(&self) -> &'static [&'static str] {
+        match self.methods[0].down {
+            true => &["rq.itm.>", "rq.put.*.out.>", "rq.put.*.itm.>"],
+            false => &["rq.req.>", "rq.put.*.out.>", "rq.put.*.chk.>"],
+        }
+    }
+
     /// Who waits for a call that has streams, and whose alone it is, sends and reads.
     pub(super) fn open_streams(&mut self) {
         for call in &mut self.calls {
