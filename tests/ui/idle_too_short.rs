@@ -13,7 +13,7 @@ impl Ledger {
         stream::empty()
     }
 
-    #[handler(idle = "999ms")]
+    #[handler(lease = "6s", idle = "2999ms")]
     async fn convert(&self, items: Items<u64>, sink: Sink<String>) -> u64 {
         7
     }

@@ -100,7 +100,7 @@ impl Belt {
     }
 
     /// Says what it heard of the caller for too long: nothing.
-    #[handler(idle = "2s")]
+    #[handler(lease = "6s", idle = "3s")]
     async fn wait_for(&self, mut numbers: Items<u64>) -> String {
         loop {
             match numbers.next().await {
@@ -112,7 +112,7 @@ impl Belt {
     }
 
     /// Sends numbers that nobody may read.
-    #[handler(idle = "2s")]
+    #[handler(lease = "20s", idle = "10s")]
     fn unread(&self) -> impl Stream<Item = u64> {
         let moved = Arc::clone(&self.moved);
         stream::iter((1..).inspect(move |_| {

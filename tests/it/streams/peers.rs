@@ -90,7 +90,7 @@ async fn a_handler_is_told_of_a_caller_that_vanished_within_the_idle_limit() {
     until("it has come", async || hall.belt.moved.load(Ordering::SeqCst) == 1).await;
     network.cut().await;
     let answer = within(SOON, hall.client.attach_wait_for("vanishes").open()).await.unwrap().1;
-    let silent = ItemsError::Silent { idle: Duration::from_secs(2) };
+    let silent = ItemsError::Silent { idle: Duration::from_secs(3) };
     assert_eq!(within(SOON, answer).await.unwrap(), silent.to_string());
     drop((numbers, call));
 }
@@ -152,10 +152,10 @@ async fn a_reader_is_told_that_nothing_is_heard_of_the_worker() {
         assert_eq!(within(SOON, items.next()).await, Some(Ok(wanted)));
     }
     network.cut().await;
-    let silent = ItemsError::Silent { idle: Duration::from_secs(2) };
+    let silent = ItemsError::Silent { idle: Duration::from_secs(10) };
     let mut last = 10;
     // What was sent before it vanished is read first.
-    let told = within(SOON, async {
+    let told = within(SOON * 2, async {
         loop {
             match items.next().await {
                 Some(Ok(next)) if next == last + 1 => last = next,

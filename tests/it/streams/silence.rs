@@ -20,7 +20,7 @@ use crate::caller::fixture::{SHOP, SOON, connect, serve, until, within};
 /// What may be sent and not read.
 const CREDIT: u64 = 16 * 1024;
 const LAST: u64 = 3 * CREDIT;
-const IDLE: Duration = Duration::from_secs(2);
+const IDLE: Duration = Duration::from_secs(3);
 /// When somebody has to be told of a silence, since the last sign of life.
 const IN_TIME: RangeInclusive<Duration> = IDLE..=Duration::from_secs(IDLE.as_secs() + SOON.as_secs());
 /// How often somebody may be told until there is a connection again, on a machine that is busy.
@@ -84,37 +84,43 @@ impl Pump {
 #[service(name = "pump")]
 impl Pump {
     /// Sends numbers; what was not taken it offers again.
-    #[handler(lease = "6s", idle = "2s")]
+    #[handler(lease = "6s", idle = "3s")]
     async fn pour(&self, numbers: Sink<u64>) -> Result<(), Stuck> {
         self.sends(numbers).await
     }
 
     /// The same, not stored.
-    #[handler(lease = "6s", idle = "2s", volatile)]
+    #[handler(lease = "6s", idle = "3s", volatile)]
     async fn pour_unstored(&self, numbers: Sink<u64>) -> Result<(), Stuck> {
         self.sends(numbers).await
     }
 
     /// Reads all numbers, and returns the last.
-    #[handler(lease = "6s", idle = "2s")]
+    #[handler(lease = "6s", idle = "3s")]
     async fn drain(&self, numbers: Items<u64>) -> Result<u64, Stuck> {
         self.reads(numbers).await
     }
 
     /// The same, not stored.
-    #[handler(lease = "6s", idle = "2s", volatile)]
+    #[handler(lease = "6s", idle = "3s", volatile)]
     async fn drain_unstored(&self, numbers: Items<u64>) -> Result<u64, Stuck> {
         self.reads(numbers).await
     }
 
+    /// Reads numbers until there are no more, and sends none.
+    #[handler(lease = "6s", idle = "3s", volatile)]
+    async fn listen(&self, numbers: Items<u64>, _doubles: Sink<u64>) -> Result<u64, Stuck> {
+        self.reads(numbers).await
+    }
+
     /// Sends numbers, not stored, as a stream that it returns.
-    #[handler(lease = "6s", idle = "2s", volatile)]
+    #[handler(lease = "6s", idle = "3s", volatile)]
     fn spill(&self) -> impl Stream<Item = u64> {
         stream::iter(1..=LAST)
     }
 
     /// Reads numbers that are not stored until it is told of a silence, and returns the last.
-    #[handler(lease = "6s", idle = "2s", volatile)]
+    #[handler(lease = "6s", idle = "3s", volatile)]
     async fn sip(&self, mut numbers: Items<u64>) -> u64 {
         let mut last = 0;
         while let Some(Ok(number)) = numbers.next().await {
@@ -266,6 +272,20 @@ async fn a_writer_that_stores_nothing_goes_on_behind_its_last_item_after_longer_
     let well = Well::dig().await;
     let opened = within(SOON, well.client.drain_unstored().open()).await.unwrap();
     well.writer_is_away(opened).await;
+}
+
+/// Heartbeats, and what a caller says of itself, are signs of life.
+#[tokio::test]
+async fn who_is_there_and_says_nothing_is_not_silent() {
+    let mut well = Well::dig().await;
+    let (mut numbers, mut doubles, call) = within(SOON, well.client.listen().open()).await.unwrap();
+    let last = sends_on(&mut numbers, 0, FIRST).await;
+    well.has_read(last).await;
+    let next = tokio::time::timeout(IDLE * 3, doubles.next()).await;
+    assert!(next.is_err(), "{next:?}");
+    assert!(well.told.try_recv().is_err(), "the handler was told of a silence");
+    within(SOON, numbers.finish()).await.unwrap();
+    assert_eq!(within(SOON, call).await.unwrap(), last);
 }
 
 /// Nobody keeps for it what the handler had to give up.

@@ -44,7 +44,7 @@ impl Ledger {
         Err(Closed)
     }
 
-    #[handler(volatile = false, idle = "1s")]
+    #[handler(volatile = false, lease = "6s", idle = "3s")]
     async fn import(&self, account: u64, _: Items<Entry>) -> u64 {
         account
     }
@@ -92,7 +92,7 @@ impl Journal for Ledger {
 
 /// Counts.
 #[service]
-#[handler(volatile, idle = "10s")]
+#[handler(volatile, idle = "15s")]
 fn count_up(cx: &Context, from: u64) -> impl Stream<Item = u64> {
     stream::iter([from, u64::from(cx.attempt())])
 }

@@ -9,7 +9,10 @@ use std::time::Duration;
 /// Heartbeats renew the lease; below this, one slow round trip would cost a run.
 const SHORTEST_LEASE: Duration = Duration::from_secs(6);
 const SHORTEST_RUN: Duration = Duration::from_secs(1);
-const SHORTEST_IDLE: Duration = Duration::from_secs(1);
+/// Where none is given.
+const LEASE: Duration = Duration::from_secs(30);
+/// Three signs of life come in this part of the lease, or in this time if that is less.
+const SHORTEST_IDLE: (u32, Duration) = (2, Duration::from_secs(15));
 const SHORTEST_RETENTION: Duration = Duration::from_secs(60);
 const MOST_AT_ONCE: u64 = 1_000_000;
 const LONGEST_NAME: usize = 64;
@@ -63,9 +66,15 @@ fn counts(handler: &Handler, errors: &mut Errors) {
 }
 
 fn of_streams(handler: &Handler, errors: &mut Errors) {
-    let HandlerOptions { volatile, idle, .. } = &handler.options;
+    let HandlerOptions { volatile, idle, lease, .. } = &handler.options;
     if handler.mentions_stream() {
-        at_least(SHORTEST_IDLE, idle, "the shortest `idle` is 1s", errors);
+        let lease = lease.as_ref().map_or(LEASE, |given| given.value.max(SHORTEST_LEASE));
+        let shortest = (lease / SHORTEST_IDLE.0).min(SHORTEST_IDLE.1);
+        let rule = format!(
+            "the shortest `idle` is {shortest:?} with a lease of {lease:?}: in that time a side that lives says so \
+             three times"
+        );
+        at_least(shortest, idle, &rule, errors);
         return;
     }
     if let Some(volatile) = volatile {
@@ -128,10 +137,16 @@ mod tests {
                 #[handler(volatile, idle = "10ms")]
                 async fn total(&self) -> u64 {}
 
-                #[handler(volatile, idle = "10ms")]
+                #[handler(volatile, idle = "14s")]
                 async fn export(&self, sink: Sink<u64>) {}
 
-                #[handler(volatile, idle = "1s")]
+                #[handler(lease = "6s", idle = "3s")]
+                async fn import(&self, items: Items<u64>) {}
+
+                #[handler(lease = "8s", idle = "3s")]
+                async fn convert(&self, items: Items<u64>) {}
+
+                #[handler(volatile, idle = "15s")]
                 fn entries(&self) -> impl Stream<Item = u64> {}
             }
         };
@@ -144,7 +159,8 @@ mod tests {
             [
                 "`volatile` is for streams: this handler has none",
                 "`idle` is for streams: this handler has none",
-                "the shortest `idle` is 1s",
+                "the shortest `idle` is 15s with a lease of 30s: in that time a side that lives says so three times",
+                "the shortest `idle` is 4s with a lease of 8s: in that time a side that lives says so three times",
             ]
         );
     }

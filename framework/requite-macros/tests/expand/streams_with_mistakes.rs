@@ -1,7 +1,7 @@
 //! What `streams_with_mistakes` in `src/golden.rs` expands to.
 
 ::core::compile_error! {
-    "the shortest `idle` is 1s"
+    "the shortest `idle` is 15s with a lease of 30s: in that time a side that lives says so three times"
 }
 ::core::compile_error! {
     "a handler that returns a stream is a plain `fn`: remove `async`, or keep it and send the items by an argument `sink: Sink<T>`"

@@ -235,7 +235,7 @@ impl Unread {
 impl Inflow {
     pub(crate) fn new(lane: Lane, idle: Duration) -> Self {
         let unread = Unread {
-            reader: Reader::new(reader_id(), lane.is_stored),
+            reader: Reader::new(reader_id(), lane.is_stored).within(idle),
             next: VecDeque::new(),
             early: BTreeMap::new(),
             handed: 0,

@@ -111,9 +111,12 @@ impl Outflow {
         self.taken.notify_one();
     }
 
-    /// Says that nothing comes behind what was taken, and that it was not all; not of a stream that was left alone.
+    /// Says that nothing comes behind what was taken, and that it was not all. Of a stream that was left alone it says nothing
+    /// any more, also not that somebody is there who might write.
     pub(crate) fn give_up(&self) {
-        if !self.is_idle_until_used || self.writer().has_begun() {
+        if self.is_idle_until_used && !self.writer().has_begun() {
+            self.stop(Broken::Stopped);
+        } else {
             self.end(End::Abandoned);
         }
     }
@@ -201,7 +204,7 @@ impl Outflow {
             return self.stop(Broken::Closed);
         };
         let (mut operations, mut action) = (FuturesUnordered::<Operation>::new(), Action::Wait);
-        let mut alive = tokio::time::interval(SAID_EVERY);
+        let mut alive = tokio::time::interval(SAID_EVERY.min(self.idle / 3));
         loop {
             let now = self.lane.broker.now();
             if action == Action::Wait {

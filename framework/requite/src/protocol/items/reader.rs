@@ -52,8 +52,9 @@ pub(crate) struct Reader {
     end: Option<End>,
     /// What was last said, and when.
     said: Option<(Credit, Moment)>,
-    /// When it is said again.
+    /// When it is said again, and the longest until then.
     again: Duration,
+    said_every: Duration,
     /// From when on no more is wanted, ever; and whether that is now.
     leaves: Moment,
     left: bool,
@@ -76,9 +77,17 @@ impl Reader {
             end: None,
             said: None,
             again: REPEATED_EVERY,
+            said_every: SAID_EVERY,
             leaves: Moment::FAR,
             left: false,
         }
+    }
+
+    /// The same for a writer that counts a reader as silent after this time: it hears of it three times before.
+    pub(crate) fn within(mut self, idle: Duration) -> Self {
+        self.said_every = SAID_EVERY.min(idle / 3);
+        self.again = self.again.min(self.said_every);
+        self
     }
 
     /// The slot to fetch next.
@@ -247,7 +256,7 @@ impl Reader {
             return Err(if self.left { repeat_at } else { repeat_at.min(self.leaves) });
         }
         // The last message may be lost, and the writer wait for it.
-        self.again = if is_news { REPEATED_EVERY } else { (self.again * 2).min(SAID_EVERY) };
+        self.again = if is_news { REPEATED_EVERY } else { self.again * 2 }.min(self.said_every);
         self.said = Some((credit, now));
         Ok(credit)
     }
