@@ -175,7 +175,7 @@ fn writes(mut choices: Choices<'_>) {
         match choices.byte() % 10 {
             0..=2 => {
                 let before = writer.last();
-                let taken = writer.offer(&vec![7; usize::from(choices.byte())]);
+                let taken = writer.offer_bytes(&vec![7; usize::from(choices.byte())]);
                 assert_eq!(writer.last(), before + u64::from(taken == Ok(true)));
                 // Of the credit of an epoch that it took over, only it knows.
                 assert!(form % 5 == 2 || taken != Ok(true) || before < allowed, "more than is allowed");

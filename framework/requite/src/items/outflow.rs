@@ -23,7 +23,7 @@ use crate::{
         },
         time::Moment,
     },
-    wire::frame::End,
+    wire::frame::{Encoded, End},
 };
 
 /// What a producer and the writing task share.
@@ -72,9 +72,10 @@ impl Outflow {
     }
 
     /// Takes an item in as soon as there is room.
-    pub(crate) async fn send(&self, item: &[u8]) -> Result<(), SinkError> {
-        if item.len() > self.largest {
-            return Err(SinkError::TooLarge { bytes: item.len(), most: self.largest });
+    pub(crate) async fn send(&self, item: &mut Encoded) -> Result<(), SinkError> {
+        let bytes = item.item().len();
+        if bytes > self.largest {
+            return Err(SinkError::TooLarge { bytes, most: self.largest });
         }
         let began = self.lane.broker.now();
         loop {

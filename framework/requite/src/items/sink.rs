@@ -7,7 +7,7 @@ use crate::{
     codec::{self, ContentType},
     error::SinkError,
     service::ItemType,
-    wire::frame::End,
+    wire::frame::{Encoded, End},
 };
 
 /// A stream of items to the other side: of a call's [`open`](crate::Call::open) to its handler, and as an argument of a
@@ -44,7 +44,7 @@ pub struct Sink<T> {
     flow: Arc<Outflow>,
     content_type: ContentType,
     /// For the encoding of items, one after the other.
-    encoded: Vec<u8>,
+    encoded: Encoded,
     /// Whether dropping it means that the writer gave up.
     is_callers: bool,
     /// The call goes on for as long as items may be sent.
@@ -61,7 +61,7 @@ impl<T: ItemType> Sink<T> {
         Self {
             flow,
             content_type,
-            encoded: Vec::new(),
+            encoded: Encoded::default(),
             is_callers: call.is_some(),
             _call: call,
             item: PhantomData,
@@ -76,10 +76,9 @@ impl<T: ItemType> Sink<T> {
     /// If the item was not taken; the error says why, and whether the stream can be used on. A caller whose handler has ended gets
     /// [`SinkError::Ended`] or [`SinkError::Left`], and finds out more by awaiting the call.
     pub async fn send(&mut self, item: T) -> Result<(), SinkError> {
-        self.encoded.clear();
-        codec::encode_into(&mut self.encoded, self.content_type, &item)
+        codec::encode_into(self.encoded.anew(), self.content_type, &item)
             .map_err(|error| SinkError::Unencodable { text: error.to_string() })?;
-        self.flow.send(&self.encoded).await
+        self.flow.send(&mut self.encoded).await
     }
 
     /// Resolves when every item that was taken is stored.

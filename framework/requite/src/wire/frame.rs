@@ -89,6 +89,8 @@ pub(crate) const ITEM_OVERHEAD: usize = 5;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Packed {
     bytes: Vec<u8>,
+    /// Where the items begin.
+    start: usize,
     count: u16,
 }
 
@@ -102,12 +104,11 @@ impl Packed {
     pub(crate) fn within(mut bytes: Vec<u8>) -> Self {
         bytes.clear();
         bytes.resize(OVERHEAD, 0);
-        Self { bytes, count: 0 }
+        Self { bytes, start: OVERHEAD, count: 0 }
     }
 
     pub(crate) fn push(&mut self, item: &[u8]) {
-        let len = u32::try_from(item.len()).expect("checked: what can be sent is shorter");
-        rmp::encode::write_bin_len(&mut self.bytes, len).expect("a Vec takes all");
+        write_len(&mut self.bytes, item);
         self.bytes.extend_from_slice(item);
         self.count += 1;
     }
@@ -118,19 +119,61 @@ impl Packed {
 
     /// What the items take.
     pub(crate) fn size(&self) -> usize {
-        self.bytes.len() - OVERHEAD
+        self.bytes.len() - self.start
     }
 
     /// The frame of these items, with the other fields of `head`.
     pub(crate) fn seal(mut self, head: &Frame<'_>) -> Bytes {
-        let mut fields = Frame { items: Vec::new(), ..*head }.encode();
+        let mut fields = [0; OVERHEAD];
+        let mut rest = &mut fields[..];
+        rmp_serde::encode::write_named(&mut rest, &Frame { items: Vec::new(), ..*head })
+            .expect("they have room");
         // The items come last. Of none, no more is there than their number.
-        fields.pop();
-        rmp::encode::write_array_len(&mut fields, self.count.into()).expect("a Vec takes all");
-        let start = OVERHEAD - fields.len();
-        self.bytes[start..OVERHEAD].copy_from_slice(&fields);
+        let items = OVERHEAD - rest.len() - 1;
+        let mut rest = &mut fields[items..];
+        rmp::encode::write_array_len(&mut rest, self.count.into()).expect("they have room");
+        let len = OVERHEAD - rest.len();
+        let start = self.start - len;
+        self.bytes[start..self.start].copy_from_slice(&fields[..len]);
         Bytes::from(self.bytes).slice(start..)
     }
+}
+
+/// An item as it is encoded, with room before it: a frame of it alone takes it over as it lies there.
+#[derive(Debug, Default)]
+pub(crate) struct Encoded {
+    bytes: Vec<u8>,
+}
+
+impl Encoded {
+    /// Where the item begins.
+    const START: usize = OVERHEAD + ITEM_OVERHEAD;
+
+    /// To encode an item behind what is there.
+    pub(crate) fn anew(&mut self) -> &mut Vec<u8> {
+        self.bytes.clear();
+        self.bytes.resize(Self::START, 0);
+        &mut self.bytes
+    }
+
+    pub(crate) fn item(&self) -> &[u8] {
+        &self.bytes[Self::START..]
+    }
+
+    /// The item, packed; in the room for it comes another one.
+    pub(crate) fn pack(&mut self, room: Vec<u8>) -> Packed {
+        let mut header = Vec::with_capacity(ITEM_OVERHEAD);
+        write_len(&mut header, self.item());
+        let mut bytes = std::mem::replace(&mut self.bytes, room);
+        let start = Self::START - header.len();
+        bytes[start..Self::START].copy_from_slice(&header);
+        Packed { bytes, start, count: 1 }
+    }
+}
+
+fn write_len(bytes: &mut Vec<u8>, item: &[u8]) {
+    let len = u32::try_from(item.len()).expect("checked: what can be sent is shorter");
+    rmp::encode::write_bin_len(bytes, len).expect("a Vec takes all");
 }
 
 /// The same frame, which asks its reader how far it is.
@@ -180,6 +223,11 @@ mod tests {
 
             let mut packed = Packed::with_capacity(0);
             items.iter().for_each(|item| packed.push(item));
+            assert_eq!(packed.seal(&frame), bytes);
+            let mut own = Encoded::default();
+            own.anew().extend_from_slice(&items[0]);
+            let mut packed = own.pack(Vec::new());
+            packed.push(&items[1]);
             assert_eq!(packed.seal(&frame), bytes);
             assert_eq!(asking(&silent.encode().into()), bytes);
         }

@@ -9,7 +9,7 @@ use crate::{
     codec::ContentType,
     wire::{
         credit::Credit,
-        frame::{End, Frame, ITEM_OVERHEAD, Packed, WriterId, asking},
+        frame::{Encoded, End, Frame, ITEM_OVERHEAD, Packed, WriterId, asking},
     },
 };
 
@@ -24,8 +24,8 @@ pub(crate) struct Write {
     pub(crate) payload: Bytes,
 }
 
-/// The room of frames that is kept for others: of as many as a reader says at once that it has.
-const SPARE: usize = WINDOW_BYTES as usize / 4;
+/// Frames of which the room is kept. More of them would not stay in the cache.
+const SPARE: usize = 4;
 
 impl Write {
     /// The number of its last item, or of the one before it.
@@ -164,6 +164,21 @@ impl Gather {
         self.taken += item.len() as u64;
     }
 
+    /// The same of an item that a frame can take over.
+    pub(super) fn put_own(&mut self, item: &mut Encoded) {
+        let (len, most) = (item.item().len(), item.item().len() + ITEM_OVERHEAD);
+        let fits = self.open.as_ref().is_some_and(|open| open.size() + most <= self.most);
+        if fits || len * 2 < self.most {
+            return self.put(item.item());
+        }
+        self.full.extend(self.open.take());
+        let packed = item.pack(self.spare.pop().unwrap_or_default());
+        self.size += packed.size();
+        self.count += 1;
+        self.taken += len as u64;
+        self.open = Some(packed);
+    }
+
     /// A frame is done with, and nobody else has it any more, as a rule. Behind the last that was on its way more may not
     /// come for long.
     pub(super) fn recycle(&mut self, mut frame: Bytes, is_last: bool) {
@@ -171,8 +186,7 @@ impl Gather {
             self.spare = Vec::new();
             return;
         }
-        let kept: usize = self.spare.iter().map(Vec::capacity).sum();
-        if frame.len() * 2 > self.most && kept + frame.len() <= SPARE && frame.is_unique() {
+        if frame.len() * 2 > self.most && self.spare.len() < SPARE && frame.is_unique() {
             // Otherwise all of it would move to where its room begins.
             frame.truncate(0);
             self.spare.push(frame.into());

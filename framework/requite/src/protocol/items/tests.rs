@@ -54,10 +54,10 @@ fn write(writer: &mut Writer) -> Write {
 #[test]
 fn what_gathers_while_a_frame_is_on_its_way_goes_into_the_next() {
     let mut writer = Writer::new(1, [1; 16]);
-    assert_eq!(writer.offer(&item(1, 1)), Ok(true));
+    assert_eq!(writer.offer_bytes(&item(1, 1)), Ok(true));
     assert_eq!(write(&mut writer).count, 1);
     for number in 2..=5 {
-        assert_eq!(writer.offer(&item(1, number)), Ok(true));
+        assert_eq!(writer.offer_bytes(&item(1, number)), Ok(true));
         assert_eq!(writer.next(Moment(1)), Action::Wait);
     }
     let Action::Write(second) = stored(&mut writer, 1) else { panic!() };
@@ -68,7 +68,7 @@ fn what_gathers_while_a_frame_is_on_its_way_goes_into_the_next() {
     assert_eq!((last.first, last.count, last.end), (6, 0, Some(End::Finished)));
     assert_eq!(stored(&mut writer, 3), Action::Wait);
     assert!(writer.is_flushed());
-    assert_eq!(writer.offer(&item(1, 6)), Err(Broken::Ended));
+    assert_eq!(writer.offer_bytes(&item(1, 6)), Err(Broken::Ended));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_writer_without_credit_takes_nothing_and_absolute_limits_may_come_twice_or_l
     let large = vec![0; WINDOW_BYTES as usize / 8];
     let mut sent = 0;
     loop {
-        while writer.offer(&large) == Ok(true) {
+        while writer.offer_bytes(&large) == Ok(true) {
             sent += 1;
         }
         let Action::Write(write) = writer.next(Moment(1)) else { break };
@@ -87,12 +87,12 @@ fn a_writer_without_credit_takes_nothing_and_absolute_limits_may_come_twice_or_l
     let more = Credit { epoch: 1, items: WINDOW_ITEMS, bytes: WINDOW_BYTES + 1, ..Credit::default() };
     for credit in [Credit { epoch: 0, ..more }, Credit { bytes: 0, items: 0, ..more }] {
         writer.credit(credit, Moment(1));
-        assert_eq!(writer.offer(&large), Ok(false));
+        assert_eq!(writer.offer_bytes(&large), Ok(false));
     }
     writer.credit(more, Moment(1));
     writer.credit(more, Moment(1));
-    assert_eq!(writer.offer(&large), Ok(true));
-    assert_eq!(writer.offer(&large), Ok(false));
+    assert_eq!(writer.offer_bytes(&large), Ok(true));
+    assert_eq!(writer.offer_bytes(&large), Ok(false));
 }
 
 #[test]
@@ -143,20 +143,20 @@ fn a_reader_says_what_it_has_room_for_and_repeats_it() {
 #[test]
 fn a_callers_stream_that_is_left_ends_for_the_attempts_behind() {
     let mut writer = Writer::new(1, [1; 16]).up();
-    writer.offer(b"1").unwrap();
+    writer.offer_bytes(b"1").unwrap();
     write(&mut writer);
     let left = Credit { reader: 1, epoch: 1, left: true, ..Credit::default() };
     writer.credit(left, Moment(1));
     let at = writer.wakes_at();
     writer.answered(1, Answer::Stored, Moment(1));
-    assert_eq!(writer.offer(b"2"), Ok(true));
+    assert_eq!(writer.offer_bytes(b"2"), Ok(true));
     let Action::Write(last) = writer.next(at) else { panic!("the end is not written") };
     assert_eq!((last.slot, last.count, last.end), (2, 1, Some(End::Abandoned)));
-    assert_eq!((writer.offer(b"3"), writer.wakes_at()), (Err(Broken::Left), Moment::FAR));
+    assert_eq!((writer.offer_bytes(b"3"), writer.wakes_at()), (Err(Broken::Left), Moment::FAR));
     assert_eq!(writer.answered(2, Answer::Stored, at), Action::Wait);
     assert!(writer.is_flushed() && writer.has_ended() && writer.broken().is_none());
     writer.stop(Broken::Ended);
-    assert_eq!(writer.offer(b"3"), Err(Broken::Left));
+    assert_eq!(writer.offer_bytes(b"3"), Err(Broken::Left));
 
     // Whoever only attached has no say in that; nor does an end help where nothing is stored.
     for mut writer in [Writer::joining([1; 16]).up(), Writer::unstored(1, [1; 16]).up()] {
@@ -206,23 +206,23 @@ fn who_joins_goes_on_behind_the_last_and_not_behind_an_end() {
         assert_eq!((writer.found(), writer.last()), (Some(4), 4));
     }
     let mut alone = Writer::joining([9; 16]);
-    assert_eq!(alone.offer(&item(1, 1)), Ok(false));
+    assert_eq!(alone.offer_bytes(&item(1, 1)), Ok(false));
     alone.found_last(Ok(None));
     assert_eq!((alone.epoch(), alone.found()), (1, Some(0)));
-    assert_eq!(alone.offer(&item(1, 1)), Ok(true));
+    assert_eq!(alone.offer_bytes(&item(1, 1)), Ok(true));
 }
 
 #[test]
 fn who_waits_for_room_hears_from_its_reader_that_a_later_one_writes() {
     let large = vec![0; WINDOW_BYTES as usize];
     let mut earlier = Writer::new(1, [1; 16]);
-    assert_eq!(earlier.offer(&large), Ok(true));
+    assert_eq!(earlier.offer_bytes(&large), Ok(true));
     let first = write(&mut earlier);
     earlier.answered(first.slot, Answer::Stored, Moment(1));
     let mut reader = Reader::new(1, true);
     reader.take(1, Slot::Frame(Head { count: 1, ..head(1, 1, 0) }), WINDOW_BYTES);
     earlier.credit(reader.say_now(false, Moment(1)), Moment(1));
-    assert_eq!(earlier.offer(&large), Ok(false));
+    assert_eq!(earlier.offer_bytes(&large), Ok(false));
     reader.read(WINDOW_BYTES);
     // A later one that has not begun may become one more than the one that is read.
     let mut joining = Writer::joining([3; 16]);
@@ -231,13 +231,13 @@ fn who_waits_for_room_hears_from_its_reader_that_a_later_one_writes() {
     for writer in [&mut earlier, &mut joining] {
         writer.credit(reader.say_now(false, Moment(1)), Moment(1));
     }
-    assert_eq!((earlier.offer(&large), joining.broken()), (Err(Broken::Replaced), None));
+    assert_eq!((earlier.offer_bytes(&large), joining.broken()), (Err(Broken::Replaced), None));
 }
 
 #[test]
 fn a_log_that_refuses_for_long_breaks_the_stream() {
     let mut writer = Writer::new(1, [1; 16]);
-    writer.offer(&item(1, 1)).unwrap();
+    writer.offer_bytes(&item(1, 1)).unwrap();
     write(&mut writer);
     let mut now = Moment(1);
     let mut refusals = VecDeque::new();
@@ -254,7 +254,7 @@ fn a_log_that_refuses_for_long_breaks_the_stream() {
 #[test]
 fn a_log_that_is_not_there_breaks_the_stream_too() {
     let mut writer = Writer::new(1, [1; 16]);
-    writer.offer(&item(1, 1)).unwrap();
+    writer.offer_bytes(&item(1, 1)).unwrap();
     let first = write(&mut writer);
     // A look that nobody answers says nothing by itself.
     let Action::Look { .. } = writer.answered(1, Answer::InDoubt, Moment(1)) else { panic!() };
@@ -273,7 +273,7 @@ fn a_log_that_is_not_there_breaks_the_stream_too() {
 #[test]
 fn an_end_that_is_said_while_a_frame_is_on_its_way_follows_in_one_of_its_own() {
     let mut writer = Writer::new(1, [1; 16]);
-    writer.offer(&item(1, 1)).unwrap();
+    writer.offer_bytes(&item(1, 1)).unwrap();
     let first = write(&mut writer);
     writer.end(End::Finished);
     writer.answered(1, Answer::InDoubt, Moment(1));
@@ -304,7 +304,7 @@ proptest! {
             match what {
                 0 if writer.last() < 20 => {
                     let next = item(epoch, writer.last() + 1);
-                    let _ = writer.offer(&next);
+                    let _ = writer.offer_bytes(&next);
                 }
                 // Lost.
                 1 => { wire.down.remove(at); }
@@ -348,7 +348,7 @@ fn items_of_a_power_of_two_fill_a_frame_with_what_encodes_them() {
         let mut writer = Writer::new(1, [1; 16]);
         // MessagePack puts five bytes before as many.
         let item = vec![0; size + 5];
-        while writer.offer(&item) == Ok(true) {}
+        while writer.offer_bytes(&item) == Ok(true) {}
         let Action::Write(first) = writer.next(Moment(1)) else { panic!() };
         assert_eq!(first.count * size as u64, 256 << 10);
     }
@@ -358,7 +358,7 @@ fn items_of_a_power_of_two_fill_a_frame_with_what_encodes_them() {
 fn full_frames(count: u64) -> Writer {
     let mut writer = Writer::new(1, [1; 16]).fitting(8);
     for number in 1..=count {
-        assert_eq!(writer.offer(&[u8::try_from(number).unwrap(); 8]), Ok(true));
+        assert_eq!(writer.offer_bytes(&[u8::try_from(number).unwrap(); 8]), Ok(true));
     }
     writer
 }
@@ -373,7 +373,7 @@ fn full_frames_go_several_at_a_time_once_it_is_certain_whose_the_stream_is() {
     // The third may still grow.
     assert_eq!(writer.next(Moment(1)), Action::Wait);
     for number in 4..=8 {
-        assert_eq!(writer.offer(&[number; 8]), Ok(true));
+        assert_eq!(writer.offer_bytes(&[number; 8]), Ok(true));
         let next = writer.next(Moment(1));
         assert_eq!(matches!(next, Action::Write(_)), number <= 6, "{next:?}");
     }
@@ -393,7 +393,7 @@ fn what_found_its_slot_taken_comes_again_with_all_behind_it() {
     write(&mut writer);
     writer.answered(1, Answer::Stored, Moment(1));
     for number in 2..=6 {
-        assert_eq!(writer.offer(&[number; 8]), Ok(true));
+        assert_eq!(writer.offer_bytes(&[number; 8]), Ok(true));
         writer.next(Moment(1));
     }
     writer.answered(3, Answer::InDoubt, Moment(1));
@@ -433,7 +433,7 @@ fn a_stream_that_is_not_stored_has_one_writer() {
     assert_eq!(reader.take(2, frame(9, 2), 1), Taken::Nothing);
     assert_eq!(reader.take(2, frame(1, 2), 1), Taken::Items);
     let mut second = Writer::unstored(1, [9; 16]);
-    second.offer(b"1").unwrap();
+    second.offer_bytes(b"1").unwrap();
     second.next(Moment(1));
     second.credit(reader.say_now(false, Moment(1)), Moment(1));
     assert_eq!((second.broken(), second.is_flushed()), (Some(&Broken::Replaced), false));

@@ -17,7 +17,7 @@ use crate::{
     protocol::time::Moment,
     wire::{
         credit::Credit,
-        frame::{End, LAST, WriterId},
+        frame::{Encoded, End, LAST, WriterId},
     },
 };
 
@@ -242,7 +242,24 @@ impl Writer {
     }
 
     /// Takes an item in, if there is credit for it; whether it has.
-    pub(crate) fn offer(&mut self, item: &[u8]) -> Result<bool, Broken> {
+    pub(crate) fn offer(&mut self, item: &mut Encoded) -> Result<bool, Broken> {
+        let has_room = self.has_room()?;
+        if has_room {
+            self.gather.put_own(item);
+        }
+        Ok(has_room)
+    }
+
+    /// The same for whoever encodes nothing.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn offer_bytes(&mut self, item: &[u8]) -> Result<bool, Broken> {
+        let mut own = Encoded::default();
+        own.anew().extend_from_slice(item);
+        self.offer(&mut own)
+    }
+
+    /// Whether an item can be taken in.
+    fn has_room(&mut self) -> Result<bool, Broken> {
         // Whatever came of the call behind that.
         if self.is_left {
             return Err(Broken::Left);
@@ -254,11 +271,7 @@ impl Writer {
             return Err(Broken::Ended);
         }
         self.begin(false);
-        if self.state != State::Open || !self.gather.has_room() {
-            return Ok(false);
-        }
-        self.gather.put(item);
-        Ok(true)
+        Ok(self.state == State::Open && self.gather.has_room())
     }
 
     /// Nothing comes behind what was taken.

@@ -83,7 +83,7 @@ impl Pen {
     fn fill(&mut self) {
         while self.writer.last() < ITEMS && self.writer.found().is_some() {
             let next = item(self.writer.epoch(), self.writer.last() + 1);
-            if self.writer.offer(&next) != Ok(true) {
+            if self.writer.offer_bytes(&next) != Ok(true) {
                 break;
             }
         }
