@@ -51,7 +51,7 @@ impl Serialize for Blank {
 struct NotYet;
 
 /// What came of the items and the sink of a handler that had ended.
-type Left = (Option<Result<u64, ItemsError>>, SinkError);
+type Left = (Option<Result<u64, ItemsError>>, Result<(), SinkError>);
 
 /// Tells what its handlers are told. Clones are the same mint.
 #[derive(Clone, Debug)]
@@ -115,15 +115,7 @@ impl Mint {
         let mint = self.clone();
         tokio::spawn(async move {
             mint.go_on.notified().await;
-            let item = numbers.next().await;
-            // Until its worker has seen the call off.
-            let refused = loop {
-                match doubles.send(1).await {
-                    Ok(()) => tokio::task::yield_now().await,
-                    Err(error) => break error,
-                }
-            };
-            mint.left.send((item, refused)).unwrap();
+            mint.left.send((numbers.next().await, doubles.send(1).await)).unwrap();
         });
     }
 
@@ -263,9 +255,9 @@ async fn the_streams_of_a_handler_end_with_it() {
     assert_eq!(within(SOON, doubles.next()).await, None);
     within(SOON, call).await.unwrap();
     vault.go_on.notify_one();
-    let (item, refused) = within(SOON, vault.left.recv()).await.unwrap();
+    let (item, sent) = within(SOON, vault.left.recv()).await.unwrap();
     assert_eq!(item, Some(Err(ItemsError::Closed)));
-    assert_eq!(refused, SinkError::Stopped);
+    assert_eq!(sent, Err(SinkError::Stopped));
 }
 
 #[tokio::test]

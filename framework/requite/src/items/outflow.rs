@@ -106,6 +106,12 @@ impl Outflow {
         self.when(|writer| writer.is_flushed().then_some(())).await
     }
 
+    /// Takes nothing more in: it is counted what there is.
+    pub(crate) fn seal(&self) {
+        self.writer().seal();
+        self.moved.notify_waiters();
+    }
+
     /// Says that nothing comes behind what was taken.
     pub(crate) fn end(&self, end: End) {
         self.writer().end(end);

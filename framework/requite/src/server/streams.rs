@@ -64,7 +64,11 @@ impl Streams {
     pub(super) async fn settle(&self, produced: Produced) -> Produced {
         self.end();
         let flushed = match self.down.get() {
-            Some(flow) => flow.flush().await,
+            Some(flow) => {
+                // It may be in other hands than the handler's.
+                flow.seal();
+                flow.flush().await
+            }
             None => Ok(()),
         };
         let undelivered = self.undelivered.lock().expect("nobody panics with an error in hand").take();

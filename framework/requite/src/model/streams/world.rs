@@ -120,7 +120,7 @@ impl Pen {
     /// Asks the writer until it has nothing more to ask for.
     fn ask(&mut self, setting: &Setting) {
         loop {
-            let offered = !setting.slowly && self.offer_bytes(setting.up);
+            let offered = !setting.slowly && self.offer(setting.up);
             match self.writer.next(NOW) {
                 Action::Wait if offered => {}
                 Action::Wait => break,
@@ -205,7 +205,7 @@ impl World {
                 steps.push(Step::Find(at, which, self.log.last()));
             }
         }
-        if setting.slowly && pen.clone().offer_bytes(setting.up) {
+        if setting.slowly && pen.clone().offer(setting.up) {
             steps.push(Step::Offer(at));
         }
         let is_read = self.eye.by == pen.by && pen.has_begun() && !pen.heard;
@@ -253,7 +253,7 @@ impl World {
                 self.pens.push(Pen::new(number, setting.writers[number], setting.up));
             }
             Step::Offer(at) => {
-                self.pens[at].offer_bytes(setting.up);
+                self.pens[at].offer(setting.up);
             }
             Step::Credit(at) => {
                 let credit = self.eye.credit(NOW);

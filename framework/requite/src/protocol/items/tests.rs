@@ -271,6 +271,17 @@ fn a_log_that_is_not_there_breaks_the_stream_too() {
 }
 
 #[test]
+fn what_was_taken_before_the_seal_is_written_and_nothing_else_is_taken() {
+    let mut writer = Writer::new(1, [1; 16]);
+    assert_eq!(writer.offer_bytes(&item(1, 1)), Ok(true));
+    writer.seal();
+    assert_eq!(writer.offer_bytes(&item(1, 2)), Err(Broken::Stopped));
+    let first = write(&mut writer);
+    stored(&mut writer, first.slot);
+    assert_eq!((writer.is_flushed(), writer.stored_by_now()), (true, 1));
+}
+
+#[test]
 fn an_end_that_is_said_while_a_frame_is_on_its_way_follows_in_one_of_its_own() {
     let mut writer = Writer::new(1, [1; 16]);
     writer.offer_bytes(&item(1, 1)).unwrap();

@@ -135,6 +135,8 @@ pub(crate) struct Writer {
     readers: Readers,
     /// Whether the reader wants no more, and whoever comes after it is told so.
     is_left: bool,
+    /// Whether nothing more is taken in: what was, is all.
+    is_sealed: bool,
     /// Of a stream that is not stored.
     unstored: Option<Unstored>,
     /// Before it looks again.
@@ -161,6 +163,7 @@ impl Writer {
             flight: Flight::default(),
             readers: Readers::default(),
             is_left: false,
+            is_sealed: false,
             unstored: None,
             again: AGAIN.0,
             broken: None,
@@ -267,11 +270,19 @@ impl Writer {
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
         }
+        if self.is_sealed {
+            return Err(Broken::Stopped);
+        }
         if self.gather.ending().is_some() {
             return Err(Broken::Ended);
         }
         self.begin(false);
         Ok(self.state == State::Open && self.gather.has_room())
+    }
+
+    /// Takes nothing more in, and goes on with what it has.
+    pub(crate) fn seal(&mut self) {
+        self.is_sealed = true;
     }
 
     /// Nothing comes behind what was taken.
