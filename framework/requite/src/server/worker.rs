@@ -70,19 +70,17 @@ async fn run(held: &Arc<Held>, keeper: &Keeper) -> Option<Ending> {
         }
     };
     let running = AssertUnwindSafe(nested::run(Arc::clone(held), handler)).catch_unwind().instrument(span);
-    // Most handlers are done before they have to wait, and need no timer.
-    let max_run = async {
-        let ran = held.started().map_or(Duration::ZERO, |at| held.now().since(at));
-        tokio::time::sleep(method.options.max_run.saturating_sub(ran)).await;
-    };
     let (ending, produced) = tokio::select! {
         biased;
         done = running => match done {
             Err(panic) => (Ending::Panicked, Some(Produced::Unencodable(panic_text(&*panic)))),
             Ok(produced) => (ending(held, &produced), Some(produced)),
         },
-        () = max_run => (Ending::TimedOut, None),
-        dropped = dropped(held) => return dropped,
+        // Most handlers are done before they have to wait, and need no timer.
+        dropped = dropped(held) => match dropped {
+            Some(Ending::TimedOut) => (Ending::TimedOut, None),
+            other => return other,
+        },
     };
     if let Some(streams) = held.streams.get() {
         streams.end();
@@ -93,15 +91,27 @@ async fn run(held: &Arc<Held>, keeper: &Keeper) -> Option<Ending> {
 
 /// Resolves when the handler is to be dropped, with how it ends then; with nothing if the request is not ours any more.
 async fn dropped(held: &Held) -> Option<Ending> {
-    held.until(|| held.stopping() != Stop::No || held.cancelled().is_some()).await;
-    let kill_after = held.method.options.kill_after;
+    let told = held.until(|| held.stopping() != Stop::No || held.cancelled().is_some());
+    if tokio::time::timeout(left(held), told).await.is_err() {
+        return Some(Ending::TimedOut);
+    }
+    let (kill_after, left) = (held.method.options.kill_after, left(held));
     if held.stopping() == Stop::No
-        && Box::pin(tokio::time::timeout(kill_after, held.stopped())).await.is_err()
+        && Box::pin(tokio::time::timeout(kill_after.min(left), held.stopped())).await.is_err()
     {
+        if left < kill_after {
+            return Some(Ending::TimedOut);
+        }
         tracing::warn!(subject = %held.subject, ?kill_after, "cancelled, and the handler goes on: it is dropped");
         return Some(Ending::Killed);
     }
     (held.stopping() == Stop::HandOver).then_some(Ending::HandedOver)
+}
+
+/// How much longer the handler may run.
+fn left(held: &Held) -> Duration {
+    let ran = held.started().map_or(Duration::ZERO, |at| held.now().since(at));
+    held.method.options.max_run.saturating_sub(ran)
 }
 
 fn ending(held: &Held, produced: &Produced) -> Ending {
