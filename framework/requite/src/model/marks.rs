@@ -4,8 +4,9 @@ use stateright::Property;
 
 use super::Protocol;
 
+/// What happens in some runs of a model, and its notes of it.
 macro_rules! marks {
-    ($($(#[doc = $doc:literal])* $mark:ident),+ $(,)?) => {
+    (of $model:ty; $($(#[doc = $doc:literal])* $mark:ident),+ $(,)?) => {
         /// Something that happens in some runs.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(super) enum Mark {
@@ -16,14 +17,29 @@ macro_rules! marks {
             pub(super) const NAMES: &[&str] = &[$(stringify!($mark)),+];
         }
 
+        impl $model {
+            pub(super) fn mark(&self, mark: Mark) {
+                if !self.is_marked(mark) {
+                    self.marks.fetch_or(1 << mark as u64, std::sync::atomic::Ordering::Relaxed);
+                }
+            }
+
+            fn is_marked(&self, mark: Mark) -> bool {
+                self.marks.load(std::sync::atomic::Ordering::Relaxed) & 1 << mark as u64 != 0
+            }
+        }
+
         /// Each mark as something that is sometimes reached.
-        pub(super) fn properties() -> Vec<Property<Protocol>> {
-            vec![$(Property::sometimes(stringify!($mark), |protocol, _| protocol.is_marked(Mark::$mark))),+]
+        pub(super) fn reached() -> Vec<Property<$model>> {
+            vec![$(Property::sometimes(stringify!($mark), |model: &$model, _| model.is_marked(Mark::$mark))),+]
         }
     };
 }
+pub(super) use marks;
 
 marks! {
+    of Protocol;
+
     Redelivery,
     /// A server that was killed gave away again, as new, what a worker has in hand.
     Forgotten,

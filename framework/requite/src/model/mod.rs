@@ -46,13 +46,7 @@
 //! `cargo test -p requite --lib model` explores the settings as they stand. `REQUITE_STATES=50000000` lets one fault
 //! more strike in each, and again one more, until that many states have been seen.
 
-use std::{
-    collections::BTreeSet,
-    fmt::Debug,
-    hash::Hash,
-    sync::atomic::{AtomicU64, Ordering},
-    time::Instant,
-};
+use std::{collections::BTreeSet, fmt::Debug, hash::Hash, sync::atomic::AtomicU64, time::Instant};
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
@@ -132,16 +126,6 @@ impl Protocol {
         plant(None);
         done
     }
-
-    fn mark(&self, mark: Mark) {
-        if !self.is_marked(mark) {
-            self.marks.fetch_or(1 << mark as u64, Ordering::Relaxed);
-        }
-    }
-
-    fn is_marked(&self, mark: Mark) -> bool {
-        self.marks.load(Ordering::Relaxed) & 1 << mark as u64 != 0
-    }
 }
 
 impl Model for Protocol {
@@ -164,7 +148,7 @@ impl Model for Protocol {
 
     fn properties(&self) -> Vec<Property<Self>> {
         let mut all = promises::properties();
-        all.extend(marks::properties());
+        all.extend(marks::reached());
         all
     }
 }

@@ -225,9 +225,9 @@ mod tests {
             items.iter().for_each(|item| packed.push(item));
             assert_eq!(packed.seal(&frame), bytes);
             let mut own = Encoded::default();
-            own.anew().extend_from_slice(&items[0]);
+            own.anew().extend_from_slice(items[0]);
             let mut packed = own.pack(Vec::new());
-            packed.push(&items[1]);
+            packed.push(items[1]);
             assert_eq!(packed.seal(&frame), bytes);
             assert_eq!(asking(&silent.encode().into()), bytes);
         }

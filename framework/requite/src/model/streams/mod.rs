@@ -26,7 +26,7 @@
 //! that begins only now is held against it in every state.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::AtomicU64,
     time::{Duration, Instant},
 };
 
@@ -70,16 +70,6 @@ impl Streams {
         let into_empty = headers.first(header::EXPECTED_LAST) == Some("0");
         Self { setting, into_empty, marks: AtomicU64::new(0) }
     }
-
-    fn mark(&self, mark: Mark) {
-        if !self.is_marked(mark) {
-            self.marks.fetch_or(1 << mark as u64, Ordering::Relaxed);
-        }
-    }
-
-    fn is_marked(&self, mark: Mark) -> bool {
-        self.marks.load(Ordering::Relaxed) & 1 << mark as u64 != 0
-    }
 }
 
 impl Model for Streams {
@@ -102,7 +92,7 @@ impl Model for Streams {
 
     fn properties(&self) -> Vec<Property<Self>> {
         let mut all = promises::properties();
-        all.extend(promises::marks());
+        all.extend(promises::reached());
         all
     }
 }

@@ -8,7 +8,10 @@ use super::{
     setting::Comes,
     world::{Pen, World},
 };
-use crate::protocol::items::writer::{Broken, Slot};
+use crate::{
+    model::marks::marks,
+    protocol::items::writer::{Broken, Slot},
+};
 
 macro_rules! promises {
     ($($promise:ident: $name:literal),+ $(,)?) => {
@@ -80,26 +83,9 @@ impl World {
     }
 }
 
-macro_rules! marks {
-    ($($(#[doc = $doc:literal])* $mark:ident),+ $(,)?) => {
-        /// Something that happens in some runs.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(super) enum Mark {
-            $($(#[doc = $doc])* $mark),+
-        }
-
-        impl Mark {
-            pub(super) const NAMES: &[&str] = &[$(stringify!($mark)),+];
-        }
-
-        /// Each mark as something that is sometimes reached.
-        pub(super) fn marks() -> Vec<Property<Streams>> {
-            vec![$(Property::sometimes(stringify!($mark), |streams, _| streams.is_marked(Mark::$mark))),+]
-        }
-    };
-}
-
 marks! {
+    of Streams;
+
     /// An earlier writer's frame came to lie behind a later one's.
     Overlapped,
     /// A writer found its slot taken, and went back.

@@ -1,0 +1,111 @@
+//! How a writer comes to its end, and how it is told.
+
+use super::*;
+
+/// Attempts read a caller's stream one after the other, each from the first item on.
+#[test]
+fn a_callers_stream_that_is_left_ends_for_the_attempts_behind() {
+    let mut writer = Writer::new(1, [1; 16]).up();
+    writer.offer_bytes(b"1").unwrap();
+    write(&mut writer);
+    let left = Credit { reader: 1, epoch: 1, left: true, ..Credit::default() };
+    writer.credit(left, Moment(1));
+    let at = writer.wakes_at();
+    writer.answered(1, Answer::Stored, Moment(1));
+    assert_eq!(writer.offer_bytes(b"2"), Ok(true));
+    let Action::Write(last) = writer.next(at) else { panic!("the end is not written") };
+    assert_eq!((last.slot, last.count, last.end), (2, 1, Some(End::Abandoned)));
+    assert_eq!((writer.offer_bytes(b"3"), writer.wakes_at()), (Err(Broken::Left), Moment::FAR));
+    assert_eq!(writer.answered(2, Answer::Stored, at), Action::Wait);
+    assert!(writer.is_flushed() && writer.has_ended() && writer.broken().is_none());
+    writer.stop(Broken::Ended);
+    assert_eq!(writer.offer_bytes(b"3"), Err(Broken::Left));
+
+    // Whoever only attached has no say in that; nor does an end help where nothing is stored.
+    for mut writer in [Writer::joining([1; 16]).up(), Writer::unstored(1, [1; 16]).up()] {
+        writer.credit(left, Moment(1));
+        assert_eq!(writer.next(at), Action::Wait);
+        assert_eq!(writer.broken(), Some(&Broken::Left));
+    }
+}
+
+#[test]
+fn who_waits_for_room_hears_from_its_reader_that_a_later_one_writes() {
+    let large = vec![0; WINDOW_BYTES as usize];
+    let mut earlier = Writer::new(1, [1; 16]);
+    assert_eq!(earlier.offer_bytes(&large), Ok(true));
+    let first = write(&mut earlier);
+    earlier.answered(first.slot, Answer::Stored, Moment(1));
+    let mut reader = Reader::new(1, true);
+    reader.take(1, Slot::Frame(Head { count: 1, ..head(1, 1, 0) }), WINDOW_BYTES);
+    earlier.credit(reader.say_now(false, Moment(1)), Moment(1));
+    assert_eq!(earlier.offer_bytes(&large), Ok(false));
+    reader.read(WINDOW_BYTES);
+    // A later one that has not begun may become one more than the one that is read.
+    let mut joining = Writer::joining([3; 16]);
+    joining.begin(true);
+    reader.take(2, Slot::Frame(head(2, 2, 0)), 0);
+    for writer in [&mut earlier, &mut joining] {
+        writer.credit(reader.say_now(false, Moment(1)), Moment(1));
+    }
+    assert_eq!((earlier.offer_bytes(&large), joining.broken()), (Err(Broken::Replaced), None));
+}
+
+#[test]
+fn a_log_that_refuses_for_long_breaks_the_stream() {
+    let mut writer = Writer::new(1, [1; 16]);
+    writer.offer_bytes(&item(1, 1)).unwrap();
+    write(&mut writer);
+    let mut now = Moment(1);
+    let mut refusals = VecDeque::new();
+    while writer.broken().is_none() {
+        refusals.push_back(writer.answered(1, Answer::Refused("full".into()), now));
+        now = now + std::time::Duration::from_secs(1);
+        writer.seen(1, Ok(Slot::Empty));
+    }
+    assert_eq!(refusals.len(), 16);
+    assert_eq!(writer.broken(), Some(&Broken::Refused("full".into())));
+}
+
+/// What cannot be written there cannot be looked at either.
+#[test]
+fn a_log_that_is_not_there_breaks_the_stream_too() {
+    let mut writer = Writer::new(1, [1; 16]);
+    writer.offer_bytes(&item(1, 1)).unwrap();
+    let first = write(&mut writer);
+    // A look that nobody answers says nothing by itself.
+    let Action::Look { .. } = writer.answered(1, Answer::InDoubt, Moment(1)) else { panic!() };
+    let Action::Look { .. } = writer.seen(1, Err(())) else { panic!() };
+    for second in 0..15 {
+        let refused = Answer::Refused("nobody stores items here".into());
+        let now = Moment(1) + std::time::Duration::from_secs(second);
+        let Action::Look { .. } = writer.answered(1, refused, now) else { panic!() };
+        assert_eq!(writer.seen(1, Err(())), Action::Write(first.clone()));
+    }
+    let now = Moment(1) + std::time::Duration::from_secs(15);
+    writer.answered(1, Answer::Refused("nobody stores items here".into()), now);
+    assert_eq!(writer.broken(), Some(&Broken::Refused("nobody stores items here".into())));
+}
+
+#[test]
+fn what_was_taken_before_the_seal_is_written_and_nothing_else_is_taken() {
+    let mut writer = Writer::new(1, [1; 16]);
+    assert_eq!(writer.offer_bytes(&item(1, 1)), Ok(true));
+    writer.seal();
+    assert_eq!(writer.offer_bytes(&item(1, 2)), Err(Broken::Stopped));
+    let first = write(&mut writer);
+    stored(&mut writer, first.slot);
+    assert_eq!((writer.is_flushed(), writer.stored_by_now()), (true, 1));
+}
+
+#[test]
+fn an_end_that_is_said_while_a_frame_is_on_its_way_follows_in_one_of_its_own() {
+    let mut writer = Writer::new(1, [1; 16]);
+    writer.offer_bytes(&item(1, 1)).unwrap();
+    let first = write(&mut writer);
+    writer.end(End::Finished);
+    writer.answered(1, Answer::InDoubt, Moment(1));
+    assert_eq!(writer.seen(1, Ok(Slot::Empty)), Action::Write(first));
+    let Action::Write(end) = stored(&mut writer, 1) else { panic!() };
+    assert_eq!((end.slot, end.first, end.end), (2, 2, Some(End::Finished)));
+}
