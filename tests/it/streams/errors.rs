@@ -321,6 +321,21 @@ async fn a_caller_whose_items_are_stored_nowhere_is_told_after_a_while() {
     assert_eq!(within(SOON, numbers.send(Blank(4))).await, refused);
 }
 
+#[tokio::test]
+async fn who_goes_on_where_no_items_are_stored_any_more_is_told_after_a_while() {
+    let vault = Vault::open().await;
+    let (mut numbers, _call) = within(SOON, vault.client.melt().key("gone").open()).await.unwrap();
+    within(SOON, numbers.send(Blank(0))).await.unwrap();
+    within(SOON, numbers.flush()).await.unwrap();
+    asked(&vault.nats, "$JS.API.STREAM.DELETE.rq_ITM_mint", json!({})).await;
+    let (mut rest, _same) = within(SOON, vault.client.attach_melt("gone").open()).await.unwrap();
+    let since = Instant::now();
+    let refused = within(PATIENCE + SOON, rest.items_stored()).await.map(drop);
+    assert!(matches!(refused, Err(SinkError::Refused { .. })), "{refused:?}");
+    assert!(since.elapsed() >= PATIENCE, "{:?}", since.elapsed());
+    assert_eq!(within(SOON, rest.send(Blank(2))).await, refused);
+}
+
 async fn asked(nats: &NatsServer, subject: &str, question: Value) {
     let answer: Value =
         serde_json::from_slice(&nats.ask(subject, question.to_string()).await.unwrap()).unwrap();

@@ -7,7 +7,7 @@ use tokio::sync::broadcast;
 
 use super::{
     inflow::{Inflow, Unread},
-    lane::{Received, credit_of},
+    lane::{self, Received, credit_of},
 };
 use crate::{
     broker::{AnySubscription, Broker, Event, Message, Subscription},
@@ -33,7 +33,7 @@ pub(crate) struct Ears {
     pub(super) events: broadcast::Receiver<Event>,
 }
 
-type Fetched = (u64, Result<Option<Received>, ()>);
+type Fetched = (u64, Result<Option<Received>, lane::Unread>);
 type Fetch = Pin<Box<dyn Future<Output = Fetched> + Send>>;
 
 pub(super) struct Intake {
@@ -211,7 +211,7 @@ impl Intake {
         true
     }
 
-    fn fetched(&mut self, slot: u64, found: Result<Option<Received>, ()>) {
+    fn fetched(&mut self, slot: u64, found: Result<Option<Received>, lane::Unread>) {
         self.fetching.remove(&slot);
         let now = self.flow.lane.broker.now();
         let flow = Arc::clone(&self.flow);
@@ -237,7 +237,7 @@ impl Intake {
                     self.misses(&mut unread, now);
                 }
             }
-            Err(()) => self.look_later(now),
+            Err(_) => self.look_later(now),
         }
     }
 

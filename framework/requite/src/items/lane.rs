@@ -9,7 +9,7 @@ use crate::planted::{Bug, is_planted};
 use crate::{
     broker::{
         Answer, AnyBroker, Broker, Headers, Message, Outgoing, SendError,
-        api::{self, StoreAnswer},
+        api::{self, ApiFailure, StoreAnswer},
         headers_of,
     },
     codec::ContentType,
@@ -29,6 +29,8 @@ use crate::{
 
 /// Our headers beside a frame, the same both ways, with head-room.
 const HEADERS: usize = 512;
+/// Why nothing can be stored where nobody answers for the stream.
+const NOBODY: &str = "nobody stores items here";
 /// How long one write or read may take before it is made again.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -42,6 +44,14 @@ pub(crate) struct Received {
     /// The writer wants to know at once that it is here.
     pub(crate) asks: bool,
     pub(crate) items: Vec<Bytes>,
+}
+
+/// Why nobody knows what lies in a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// The stream of frames is not there, or nobody who has it.
+    Gone(String),
+    Unanswered,
 }
 
 impl Received {
@@ -174,21 +184,21 @@ impl Lane {
             StoreAnswer::Duplicate | StoreAnswer::Exists | StoreAnswer::WrongLast | StoreAnswer::InDoubt => {
                 writer::Answer::InDoubt
             }
-            StoreAnswer::NoResponders => writer::Answer::Refused("nobody stores items here".into()),
+            StoreAnswer::NoResponders => writer::Answer::Refused(NOBODY.into()),
             StoreAnswer::Full(text) | StoreAnswer::TooLarge(text) => writer::Answer::Refused(text),
             StoreAnswer::Refused(error) => writer::Answer::Refused(error.to_string()),
             StoreAnswer::Closed => writer::Answer::Closed,
         }
     }
 
-    /// What lies in a slot; `Err` if nobody answers.
-    pub(crate) async fn read(&self, slot: u64) -> Result<Option<Received>, ()> {
+    /// What lies in a slot.
+    pub(crate) async fn read(&self, slot: u64) -> Result<Option<Received>, Unread> {
         let subject = joined([&self.frames, &slot.to_string()]);
         if self.is_workers {
             let read = api::read_last(&self.broker, &self.stream, &subject).await;
             return match read {
                 Ok(found) => Ok(found.map(|message| received(&message))),
-                Err(failure) => self.unread(&failure.to_string()),
+                Err(failure) => Err(self.unread(&failure)),
             };
         }
         let question = Outgoing::new(read_any(&self.stream, &subject), Bytes::new());
@@ -197,19 +207,20 @@ impl Lane {
                 Ok(Some(Received::read(&headers.unwrap_or_default(), 1, &payload)))
             }
             Ok(Answer { status: Some(404), .. }) => Ok(None),
-            Ok(Answer { description, .. }) => self.unread(&description),
-            // No replica that answers reads: there is no such stream, or nobody to be reached.
-            Err(error) => self.unread(&error.to_string()),
+            Ok(Answer { .. }) => Err(self.unread(&ApiFailure::Unreadable)),
+            Err(error) => Err(self.unread(&error.into())),
         }
     }
 
-    fn unread<T>(&self, text: &str) -> Result<T, ()> {
-        tracing::debug!(frames = self.frames, text, "a frame could not be read");
-        Err(())
+    fn unread(&self, failure: &ApiFailure) -> Unread {
+        tracing::debug!(frames = self.frames, %failure, "a frame could not be read");
+        // No replica that answers reads: there is no such stream, or nobody to be reached.
+        let is_gone = failure.is_not_found() || *failure == ApiFailure::Send(SendError::NoResponders);
+        if is_gone { Unread::Gone(NOBODY.into()) } else { Unread::Unanswered }
     }
 
     /// A slot that is taken, behind which not many can be, with what lies there.
-    pub(crate) async fn last(&self) -> Result<Option<(u64, Slot)>, ()> {
+    pub(crate) async fn last(&self) -> Result<Option<(u64, Slot)>, Unread> {
         if !self.is_workers {
             return self.last_by_trying().await;
         }
@@ -218,16 +229,16 @@ impl Lane {
         match read {
             Ok(Some(message)) => match slot_of(&self.frames, &message.subject) {
                 Some(slot) => Ok(Some((slot, received(&message).there))),
-                None => self.unread("it lies in no slot"),
+                None => Err(self.unread(&ApiFailure::Unreadable)),
             },
             Ok(None) => Ok(None),
-            Err(failure) => self.unread(&failure.to_string()),
+            Err(failure) => Err(self.unread(&failure)),
         }
     }
 
     /// A caller may only ask for slots by their numbers: twice as far each time, and then back by halves. What is no frame
     /// may lie behind slots that are empty, and proves nothing; a writer that begins before it passes it.
-    async fn last_by_trying(&self) -> Result<Option<(u64, Slot)>, ()> {
+    async fn last_by_trying(&self) -> Result<Option<(u64, Slot)>, Unread> {
         let Some(first) = self.read(1).await? else {
             return Ok(None);
         };

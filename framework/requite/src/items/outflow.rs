@@ -12,13 +12,13 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::Notify;
 
-use super::lane::{Lane, credit_of};
+use super::lane::{Lane, Unread, credit_of};
 use crate::{
     broker::{Broker, Subscription},
     error::SinkError,
     protocol::{
         items::{
-            SAID_EVERY,
+            REFUSED_FOR, SAID_EVERY,
             writer::{Action, Answer, Broken, Slot, Write, Writer},
         },
         time::Moment,
@@ -45,8 +45,8 @@ pub(crate) struct Outflow {
 
 /// What came of what the writer asked for.
 enum Done {
-    Found(Result<Option<(u64, Slot)>, ()>),
-    Seen(u64, Result<Slot, ()>),
+    Found(Result<Option<(u64, Slot)>, Unread>),
+    Seen(u64, Result<Slot, Unread>),
     Written(u64, Answer),
 }
 
@@ -211,6 +211,7 @@ impl Outflow {
             return self.stop(Broken::Closed);
         };
         let (mut operations, mut action) = (FuturesUnordered::<Operation>::new(), Action::Wait);
+        let mut gone = None;
         let mut alive = tokio::time::interval(SAID_EVERY.min(self.idle / 3));
         loop {
             let now = self.lane.broker.now();
@@ -239,7 +240,7 @@ impl Outflow {
             tokio::select! {
                 biased;
                 Some(done) = operations.next() => {
-                    action = self.done(done);
+                    action = self.done(done, &mut gone);
                     self.moved.notify_waiters();
                 }
                 () = self.taken.notified() => {}
@@ -277,12 +278,21 @@ impl Outflow {
         writer.broken().is_some() || (writer.has_ended() && writer.is_flushed())
     }
 
-    fn done(&self, done: Done) -> Action {
+    /// What is to be done now; `gone` is since when no look has found anybody who has the stream.
+    fn done(&self, done: Done, gone: &mut Option<Moment>) -> Action {
         let now = self.lane.broker.now();
         let mut writer = self.writer();
+        if let Done::Found(Err(Unread::Gone(text))) | Done::Seen(_, Err(Unread::Gone(text))) = &done {
+            if now.since(*gone.get_or_insert(now)) >= REFUSED_FOR {
+                writer.stop(Broken::Refused(text.clone()));
+                return Action::Wait;
+            }
+        } else {
+            *gone = None;
+        }
         match done {
-            Done::Found(found) => writer.found_last(found),
-            Done::Seen(slot, there) => writer.seen(slot, there),
+            Done::Found(found) => writer.found_last(found.map_err(drop)),
+            Done::Seen(slot, there) => writer.seen(slot, there.map_err(drop)),
             Done::Written(slot, answer) => writer.answered(slot, answer, now),
         }
     }

@@ -4,15 +4,13 @@
 use std::{collections::VecDeque, time::Duration};
 
 use super::{
-    FLIGHT,
+    FLIGHT, REFUSED_FOR,
     gather::{Author, Gather, Write},
 };
 use crate::protocol::time::Moment;
 
 /// Between two tries to store a frame; doubles from the first to the second.
 pub(super) const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-/// How long a log that takes nothing is put up with.
-const REFUSED_FOR: Duration = Duration::from_secs(15);
 
 /// What has become of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -34,6 +34,8 @@ pub(crate) const FRAME_ITEMS: usize = 4 * 1024;
 /// How many frames are on their way to the log at once, if they are full. Half a window: the reader's credit comes back
 /// meanwhile.
 pub(crate) const FLIGHT: usize = 4;
+/// How long a log that takes nothing, or is not there, is put up with.
+pub(crate) const REFUSED_FOR: Duration = Duration::from_secs(15);
 /// A reader says this often that it is there.
 pub(crate) const SAID_EVERY: Duration = Duration::from_secs(5);
 /// A reader that waits repeats its credit this often: the last message may be lost.
