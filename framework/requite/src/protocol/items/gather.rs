@@ -88,8 +88,8 @@ pub(super) struct Gather {
     open: Option<Packed>,
     /// What the last frame took: the next one may be as large.
     last_size: usize,
-    /// The room of full frames that are done with: fresh room is fetched page by page from the kernel, which at 16 KiB an
-    /// item costs as much as all else that this end does.
+    /// The room of full frames that are done with. Where the allocator gives back what is freed, fresh room of that size comes
+    /// from the kernel, page by page.
     spare: Vec<Vec<u8>>,
     /// Bytes of all items that were taken.
     taken: u64,
