@@ -113,6 +113,23 @@ impl Pump {
         self.reads(numbers).await
     }
 
+    /// Sends numbers until it is told of a silence, and leaves its sink to somebody else.
+    #[handler(lease = "6s", idle = "3s", volatile)]
+    async fn lend(&self, mut numbers: Sink<u64>) {
+        let since = Instant::now();
+        let error = loop {
+            if let Err(error) = numbers.send(0).await {
+                break error;
+            }
+        };
+        self.tell(&error, since);
+        let pump = self.clone();
+        tokio::spawn(async move {
+            let since = Instant::now();
+            pump.tell(&numbers.send(0).await.unwrap_err(), since);
+        });
+    }
+
     /// Sends numbers, not stored, as a stream that it returns.
     #[handler(lease = "6s", idle = "3s", volatile)]
     fn spill(&self) -> impl Stream<Item = u64> {
@@ -294,6 +311,16 @@ async fn who_is_there_and_says_nothing_is_not_silent() {
         within(SOON, numbers.finish()).await.unwrap();
         assert_eq!(within(SOON, call).await.unwrap(), last);
     }
+}
+
+/// While its worker still waits for the reader to have what there is, nothing more comes to it.
+#[tokio::test]
+async fn a_sink_takes_nothing_once_its_handler_has_ended() {
+    let mut well = Well::dig().await;
+    let (_numbers, _call) = within(SOON, well.client.lend().open()).await.unwrap();
+    well.network.cut().await;
+    well.is_told(&SinkError::Silent { idle: IDLE }).await;
+    well.is_told(&SinkError::Stopped).await;
 }
 
 /// Nobody keeps for it what the handler had to give up.
