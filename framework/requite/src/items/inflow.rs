@@ -201,6 +201,9 @@ impl Unread {
                 }
             }
             slot = self.reader.slot();
+            if self.early.is_empty() {
+                break;
+            }
             self.early = self.early.split_off(&slot);
             match self.early.remove(&slot) {
                 Some(waiting) => frame = waiting,

@@ -6,6 +6,7 @@ use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio::sync::broadcast;
 
 use super::{
+    alarm::Alarm,
     inflow::{Inflow, Unread},
     lane::{self, Received, credit_of},
 };
@@ -39,6 +40,9 @@ type Fetch = Pin<Box<dyn Future<Output = Fetched> + Send>>;
 pub(super) struct Intake {
     flow: Arc<Inflow>,
     ears: Ears,
+    /// Frames that were heard and not taken in.
+    heard: Vec<(u64, Received)>,
+    alarm: Alarm,
     fetches: FuturesUnordered<Fetch>,
     /// The slots that are fetched.
     fetching: BTreeSet<u64>,
@@ -60,6 +64,8 @@ impl Intake {
         Self {
             flow,
             ears,
+            heard: Vec::new(),
+            alarm: Alarm::new(),
             fetches: FuturesUnordered::new(),
             fetching: BTreeSet::new(),
             ahead: 1,
@@ -73,11 +79,8 @@ impl Intake {
     pub(super) async fn run(mut self) {
         loop {
             // What has come is taken in before anything is missed.
-            for _ in 0..TURN {
-                let Some(message) = next(&mut self.ears.frames).now_or_never() else { break };
-                if !self.heard(message) {
-                    return;
-                }
+            if !self.hear() {
+                return;
             }
             let now = self.flow.lane.broker.now();
             let (said, until) = self.look_around(now);
@@ -90,8 +93,9 @@ impl Intake {
             };
             tokio::select! {
                 biased;
-                message = next(&mut self.ears.frames) => if !self.heard(message) {
-                    return;
+                message = next(&mut self.ears.frames) => match message {
+                    Some(message) => self.heard.extend(self.flow.lane.heard(&message)),
+                    None => return self.flow.unread().close(Some(ItemsError::Closed)),
                 },
                 Some((slot, found)) = self.fetches.next() => self.fetched(slot, found),
                 () = self.flow.moved.notified() => {}
@@ -111,7 +115,7 @@ impl Intake {
                     }
                     Ok(_) => {}
                 },
-                () = tokio::time::sleep(until.since(now)) => {}
+                () = self.alarm.rings(until, now) => {}
             }
         }
     }
@@ -189,26 +193,36 @@ impl Intake {
         self.is_needed = false;
     }
 
-    /// Takes in what was heard; whether there will be more.
-    fn heard(&mut self, message: Option<Message>) -> bool {
-        let Some(message) = message else {
-            self.flow.unread().close(Some(ItemsError::Closed));
-            return false;
-        };
-        let Some((slot, frame)) = self.flow.lane.heard(&message) else {
+    /// Takes in what was heard, all at once; whether there will be more.
+    fn hear(&mut self) -> bool {
+        let mut is_open = true;
+        for _ in 0..TURN {
+            match next(&mut self.ears.frames).now_or_never() {
+                Some(Some(message)) => self.heard.extend(self.flow.lane.heard(&message)),
+                Some(None) => is_open = false,
+                None => break,
+            }
+        }
+        if self.heard.is_empty() && is_open {
             return true;
-        };
+        }
         let now = self.flow.lane.broker.now();
         let flow = Arc::clone(&self.flow);
         let mut unread = flow.unread();
-        if unread.reader.leaves() {
-            return true;
+        let (leaves_at, mut has_moved) = (flow.leaves_at(now), false);
+        for (slot, frame) in self.heard.drain(..) {
+            if !unread.reader.leaves() {
+                unread.hear(now);
+                has_moved |= unread.take(slot, frame, leaves_at);
+            }
         }
-        unread.hear(now);
-        if unread.take(slot, frame, flow.leaves_at(now)) {
+        if has_moved {
             self.has_moved(now);
         }
-        true
+        if !is_open {
+            unread.close(Some(ItemsError::Closed));
+        }
+        is_open
     }
 
     fn fetched(&mut self, slot: u64, found: Result<Option<Received>, lane::Unread>) {

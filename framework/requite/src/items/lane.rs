@@ -167,11 +167,15 @@ impl Lane {
         message
     }
 
-    /// Sends a frame that is not stored. If it is lost, it is missed; `Err` if it would be every time.
-    pub(crate) async fn send(&self, write: Write) -> Result<(), SendError> {
-        match self.broker.publish(Outgoing::new(self.puts.clone(), write.payload)).await {
-            Err(error @ SendError::TooLarge { .. }) => Err(error),
-            _ => Ok(()),
+    /// Sends a frame that is not stored, which is handed over at once. If it is lost, it is missed; `Err` if it would be every
+    /// time.
+    pub(crate) fn send(&self, write: Write) -> impl Future<Output = Result<(), SendError>> + Send {
+        let sending = self.broker.publish(Outgoing::new(self.puts.clone(), write.payload));
+        async move {
+            match sending.await {
+                Err(error @ SendError::TooLarge { .. }) => Err(error),
+                _ => Ok(()),
+            }
         }
     }
 

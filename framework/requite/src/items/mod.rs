@@ -3,6 +3,7 @@
 //!
 //! [`lane`] is the way between the two: where frames lie, where they arrive, where credit is given.
 
+mod alarm;
 pub(crate) mod inflow;
 pub(crate) mod intake;
 pub(crate) mod lane;

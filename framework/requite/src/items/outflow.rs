@@ -9,17 +9,20 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio::sync::Notify;
 
-use super::lane::{Lane, Unread, credit_of};
+use super::{
+    alarm::Alarm,
+    lane::{Lane, Unread, credit_of},
+};
 use crate::{
-    broker::{Broker, Subscription},
+    broker::{Broker, SendError, Subscription},
     error::SinkError,
     protocol::{
         items::{
             REFUSED_FOR, SAID_EVERY,
-            writer::{Action, Answer, Broken, Slot, Write, Writer},
+            writer::{Action, Answer, Broken, Slot, Writer},
         },
         time::Moment,
     },
@@ -77,18 +80,44 @@ impl Outflow {
         if bytes > self.largest {
             return Err(SinkError::TooLarge { bytes, most: self.largest });
         }
+        if self.offer(item)? {
+            return Ok(());
+        }
         let began = self.lane.broker.now();
         loop {
             let mut moved = std::pin::pin!(self.moved.notified());
             // Registered before the look: a change in between wakes us.
             moved.as_mut().enable();
-            let offered = self.writer().offer(item);
-            let is_taken = offered.map_err(|broken| self.error(broken))?;
-            self.taken.notify_one();
-            if is_taken {
+            if self.offer(item)? {
                 return Ok(());
             }
             self.moved_in_time(began, moved).await?;
+        }
+    }
+
+    /// Takes an item in, if there is room; whether there was. What is not stored goes out from here once it fills a frame,
+    /// which spares the task a turn for each.
+    fn offer(&self, item: &mut Encoded) -> Result<bool, SinkError> {
+        let mut writer = self.writer();
+        let is_taken = writer.offer(item).map_err(|broken| self.error(broken))?;
+        let (full, has_more) = match self.lane.is_stored {
+            true => (None, true),
+            false => writer.next_full(self.lane.broker.now()),
+        };
+        // Handed over before the next one can be. Where the connection is behind it lies there all the same, within the credit:
+        // an item that was taken is not to be cancelled.
+        let sent = full.and_then(|full| self.lane.send(full).now_or_never());
+        drop(writer);
+        if has_more {
+            self.taken.notify_one();
+        }
+        self.sent(sent.unwrap_or(Ok(())));
+        Ok(is_taken)
+    }
+
+    fn sent(&self, sent: Result<(), SendError>) {
+        if let Err(error) = sent {
+            self.stop(Broken::Refused(error.to_string()));
         }
     }
 
@@ -211,22 +240,17 @@ impl Outflow {
             return self.stop(Broken::Closed);
         };
         let (mut operations, mut action) = (FuturesUnordered::<Operation>::new(), Action::Wait);
-        let mut gone = None;
+        let (mut gone, mut alarm) = (None, Alarm::new());
         let mut alive = tokio::time::interval(SAID_EVERY.min(self.idle / 3));
         loop {
-            let now = self.lane.broker.now();
             if action == Action::Wait {
-                action = self.writer().next(now);
+                action = self.next().await;
             }
+            let now = self.lane.broker.now();
             let mut wake_at = self.writer().wakes_at();
             match std::mem::replace(&mut action, Action::Wait) {
                 Action::Wait => {}
                 Action::WaitUntil(until) => wake_at = wake_at.min(until),
-                Action::Send(write) => {
-                    action = self.send_on(write).await;
-                    self.moved.notify_waiters();
-                    continue;
-                }
                 other => {
                     operations.push(self.operation(other));
                     // What is on its way has left room.
@@ -255,21 +279,24 @@ impl Outflow {
                     }
                 }
                 _ = alive.tick(), if self.lane.says_alive() => self.lane.say_alive().await,
-                () = tokio::time::sleep(wake_at.since(now)), if wake_at < Moment::FAR => {}
+                () = alarm.rings(wake_at, now) => {}
             }
         }
     }
 
-    /// Sends a frame, and all that can be sent behind it; what is to be done then.
-    async fn send_on(&self, mut write: Write) -> Action {
+    /// What is to be done now, once all that can be sent is.
+    async fn next(&self) -> Action {
         loop {
-            if let Err(error) = self.lane.send(write).await {
-                self.stop(Broken::Refused(error.to_string()));
-            }
-            match self.writer().next(self.lane.broker.now()) {
-                Action::Send(next) => write = next,
-                other => return other,
-            }
+            let sending = {
+                let mut writer = self.writer();
+                match writer.next(self.lane.broker.now()) {
+                    // Handed over before the next one can be.
+                    Action::Send(write) => self.lane.send(write),
+                    other => return other,
+                }
+            };
+            self.sent(sending.await);
+            self.moved.notify_waiters();
         }
     }
 

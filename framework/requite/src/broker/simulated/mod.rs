@@ -192,18 +192,22 @@ impl Drop for Asked {
 impl Broker for Connection {
     type Subscription = Inbox;
 
-    async fn publish(&self, message: Outgoing) -> Result<(), SendError> {
-        self.check(&message)?;
-        self.act(|server, now| {
-            let link = server.network.links.get(&self.0.link).map(|_| self.0.link);
-            let link = link.ok_or(SendError::Closed)?;
-            server.network.send(link, Frame::Publish(message), now);
+    fn publish(&self, message: Outgoing) -> impl Future<Output = Result<(), SendError>> + Send {
+        let sent = self.check(&message).and_then(|()| {
+            self.act(|server, now| {
+                let link = server.network.links.get(&self.0.link).map(|_| self.0.link);
+                let link = link.ok_or(SendError::Closed)?;
+                server.network.send(link, Frame::Publish(message), now);
+                Ok(())
+            })
+        });
+        async move {
+            sent?;
+            while self.act(|server, _| server.network.links.get(&self.0.link).is_some_and(|link| link.full)) {
+                tokio::time::sleep(ROOM).await;
+            }
             Ok(())
-        })?;
-        while self.act(|server, _| server.network.links.get(&self.0.link).is_some_and(|link| link.full)) {
-            tokio::time::sleep(ROOM).await;
         }
-        Ok(())
     }
 
     fn request(

@@ -83,7 +83,7 @@ pub(super) struct Gather {
     /// How many there are, and what they take in frames.
     count: u64,
     size: usize,
-    /// Frames that take no more, and one that does.
+    /// Frames that take no more items like their last, and one that does.
     full: VecDeque<Packed>,
     open: Option<Packed>,
     /// What the last frame took: the next one may be as large.
@@ -151,8 +151,7 @@ impl Gather {
     pub(super) fn put(&mut self, item: &[u8]) {
         let most = item.len() + ITEM_OVERHEAD;
         let full = self.most;
-        let is_full = |open: &mut Packed| open.size() + most > full || open.count() == FRAME_ITEMS;
-        self.full.extend(self.open.take_if(is_full));
+        self.full.extend(self.open.take_if(|open| open.size() + most > full));
         let open = self.open.get_or_insert_with(|| match self.spare.pop() {
             Some(room) => Packed::within(room),
             None => Packed::with_capacity(most.max(self.last_size)),
@@ -160,8 +159,7 @@ impl Gather {
         let before = open.size();
         open.push(item);
         self.size += open.size() - before;
-        self.count += 1;
-        self.taken += item.len() as u64;
+        self.took(item.len());
     }
 
     /// The same of an item that a frame can take over.
@@ -174,9 +172,18 @@ impl Gather {
         self.full.extend(self.open.take());
         let packed = item.pack(self.spare.pop().unwrap_or_default());
         self.size += packed.size();
+        self.open = Some(packed);
+        self.took(len);
+    }
+
+    /// The open frame has taken an item of this length. It is full where another one like it has no room: when no more may
+    /// come, for want of credit, nothing would push it out.
+    fn took(&mut self, len: usize) {
         self.count += 1;
         self.taken += len as u64;
-        self.open = Some(packed);
+        let (most, next) = (self.most, len + ITEM_OVERHEAD);
+        let is_full = |open: &mut Packed| open.size() + next > most || open.count() == FRAME_ITEMS;
+        self.full.extend(self.open.take_if(is_full));
     }
 
     /// A frame is done with, and nobody else has it any more, as a rule. Behind the last that was on its way more may not
@@ -216,7 +223,7 @@ impl Gather {
         self.count == 0 && self.ending.is_some() == self.has_ended
     }
 
-    /// Whether there is a frame that takes no more.
+    /// Whether there is a frame that takes no more items like its last.
     pub(super) fn has_full_frame(&self) -> bool {
         !self.full.is_empty()
     }

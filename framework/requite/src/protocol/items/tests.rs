@@ -269,17 +269,18 @@ fn full_frames(count: u64) -> Writer {
 
 #[test]
 fn full_frames_go_several_at_a_time_once_it_is_certain_whose_the_stream_is() {
-    let mut writer = full_frames(3);
+    let mut writer = full_frames(2);
     assert_eq!(write(&mut writer).slot, 1);
     assert_eq!(writer.next(Moment(1)), Action::Wait);
     writer.answered(1, Answer::Stored, Moment(1));
+    // Nothing has to come behind what is full.
     assert_eq!(write(&mut writer).slot, 2);
-    // The third may still grow.
-    assert_eq!(writer.next(Moment(1)), Action::Wait);
-    for number in 4..=8 {
-        assert_eq!(writer.offer_bytes(&[number; 8]), Ok(true));
+    for number in 3..=8 {
+        // The fourth frame may still grow.
+        let len = if number == 4 { 1 } else { 8 };
+        assert_eq!(writer.offer_bytes(&[number; 8][..len]), Ok(true));
         let next = writer.next(Moment(1));
-        assert_eq!(matches!(next, Action::Write(_)), number <= 6, "{next:?}");
+        assert_eq!(matches!(next, Action::Write(_)), [3, 5, 6].contains(&number), "{next:?}");
     }
     // Slot 2 is not known to be taken.
     for slot in 3..=5 {
@@ -289,6 +290,39 @@ fn full_frames_go_several_at_a_time_once_it_is_certain_whose_the_stream_is() {
     let Action::Write(next) = stored(&mut writer, 2) else { panic!() };
     assert_eq!((next.slot, writer.stored_by_now()), (6, 5));
     assert_eq!(read(&next).0.settled, 5);
+}
+
+#[test]
+fn a_full_frame_that_is_not_stored_goes_at_once_behind_what_comes_before_it() {
+    let mut writer = Writer::unstored(2, [1; 16]).fitting(8);
+    let credit = |slot, misses| Credit { epoch: 2, items: 9, bytes: 99, slot, misses, ..Credit::default() };
+    let full = |writer: &mut Writer, number| {
+        assert_eq!(writer.offer_bytes(&[number; 8]), Ok(true));
+        let (full, has_more) = writer.next_full(Moment(1));
+        (full.map(|it| it.slot), has_more)
+    };
+    // Before anything else, the reader has to hear of a later writer.
+    writer.begin(false);
+    writer.credit(credit(1, false), Moment(1));
+    assert_eq!(full(&mut writer, 1), (None, true));
+    assert!([1, 2].iter().all(|slot| matches!(writer.next(Moment(1)), Action::Send(it) if it.slot == *slot)));
+    assert_eq!(full(&mut writer, 2), (Some(3), false));
+    // What may still grow is left to whoever looks when it has not.
+    assert_eq!(writer.offer_bytes(&[3]), Ok(true));
+    assert_eq!(writer.next_full(Moment(1)), (None, true));
+    // What is missed goes first.
+    writer.credit(credit(2, true), Moment(1));
+    assert_eq!(full(&mut writer, 4), (None, true));
+    assert!(
+        [2, 3, 4, 5]
+            .iter()
+            .all(|slot| matches!(writer.next(Moment(1)), Action::Send(it) if it.slot == *slot))
+    );
+    // Where nothing is kept nobody knows yet when to send it again.
+    writer.credit(credit(6, false), Moment(1));
+    assert_eq!((full(&mut writer, 5), full(&mut writer, 6)), ((Some(6), true), (Some(7), false)));
+    writer.stop(Broken::Closed);
+    assert_eq!(writer.next_full(Moment(1)), (None, true));
 }
 
 #[test]

@@ -78,6 +78,13 @@ impl Unstored {
         }
     }
 
+    /// The next frame to send, if it is full and nothing is to be sent before it.
+    pub(super) fn next_full(&mut self, author: Author, gather: &mut Gather, now: Moment) -> Option<Write> {
+        let is_next = self.resend.is_none() && !self.announce && gather.has_full_frame();
+        let write = is_next.then(|| gather.next_frame(author, self.slot))??;
+        Some(self.keep(write, now))
+    }
+
     fn keep(&mut self, write: Write, now: Moment) -> Write {
         self.slot += 1;
         if self.kept.is_empty() {

@@ -383,6 +383,20 @@ impl Writer {
         }
     }
 
+    /// The next frame to send where nothing is stored, if it is full and it is its turn; what else there is to do waits for
+    /// [`next`](Self::next). Whether that has to be asked, too.
+    pub(crate) fn next_full(&mut self, now: Moment) -> (Option<Write>, bool) {
+        let author = self.author();
+        match &mut self.unstored {
+            Some(unstored) if self.state == State::Open && self.broken.is_none() => {
+                let is_timed = !unstored.is_empty();
+                let write = unstored.next_full(author, &mut self.gather, now);
+                (write, !is_timed || !self.gather.is_empty())
+            }
+            _ => (None, true),
+        }
+    }
+
     fn author(&self) -> Author {
         let Self { epoch, writer, content_type, .. } = *self;
         Author { epoch, writer, content_type, is_stored: self.unstored.is_none(), settled: 0 }
