@@ -55,7 +55,7 @@
 //! | to | see |
 //! |---|---|
 //! | write a service | [`macro@service`], [`macro@handler`], [`derive@CallError`], [`Context`], [`Progress`] |
-//! | stream items | [`Items`], [`Sink`], [`Call::open`], [`ItemsError`], [`SinkError`] |
+//! | stream items | [`Items`], [`Position`], [`Sink`], [`Call::open`], [`ItemsError`], [`SinkError`] |
 //! | serve it | [`Server`], [`RunningServer`], [`Setup`], [`StreamLimits`], [`Stats`] |
 //! | call it | [`Client`], [`ClientBuilder`], [`Call`], [`CallEvent`], [`CallEvents`], [`Accepted`], [`Attach`] |
 //! | say who may do what | [`Permissions`], [`Crossing`], [`Server::prepare`] |
@@ -118,6 +118,7 @@ pub use items::{Bidirectional, ClientStream, Items, ServerStream, Sink};
 pub use name::{InvalidName, InvalidRequestId, Name, RequestId};
 pub use permissions::{Crossing, Permissions};
 pub use progress::Progress;
+pub use protocol::items::position::Position;
 pub use server::{RunningServer, Server, Stats};
 pub use service::{HandlerError, NoError, Retry, Service, ServiceDefinition};
 pub use setup::{Setup, StreamLimits};

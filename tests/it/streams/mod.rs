@@ -9,6 +9,7 @@ mod flow;
 mod many;
 mod peers;
 mod permissions;
+mod positions;
 mod restarts;
 mod retries;
 mod silence;

@@ -19,6 +19,7 @@ use crate::{
     nested,
     protocol::{
         caller::{Caller, Limits, Verdict},
+        items::position::Position,
         time::{LeaseTimes, Moment},
     },
     service::{HandlerError, Method, ReplyType, RequestType},
@@ -306,6 +307,7 @@ pub struct Attach<T, E, S = ()> {
     id: Option<RequestId>,
     key: Option<String>,
     options: Options,
+    pub(super) position: Position,
     types: Types<T, E, S>,
 }
 
@@ -437,7 +439,8 @@ pub async fn cancel(client: &Client, service: &str, id: &RequestId) -> Result<Ca
 #[doc(hidden)]
 pub fn attach<T, E, S>(client: &Client, method: Method, key: &str) -> Attach<T, E, S> {
     let key = Some(key.to_owned());
-    Attach { client: client.clone(), method, id: None, key, options: Options::default(), types: PhantomData }
+    let (options, position) = Default::default();
+    Attach { client: client.clone(), method, id: None, key, options, position, types: PhantomData }
 }
 
 impl<T, E, S> Attach<T, E, S> {

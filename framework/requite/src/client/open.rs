@@ -23,7 +23,10 @@ use crate::{
     name::random_bits,
     protocol::{
         caller::Verdict,
-        items::writer::{Broken, Writer},
+        items::{
+            position::Position,
+            writer::{Broken, Writer},
+        },
     },
     service::{HandlerError, ItemType, Method, ReplyType},
     subject::Side,
@@ -103,7 +106,15 @@ impl<T: ReplyType, E: HandlerError, U: ItemType, D: ItemType> Call<T, E, Bidirec
 }
 
 impl<T: ReplyType, E: HandlerError, D: ItemType> Attach<T, E, ServerStream<D>> {
-    /// Reads the items of the call from the first one on, as far as they are kept.
+    /// Reads on where [another reader](Items::position) was, with the item behind its last. Of a stream that is not stored
+    /// this says nothing.
+    pub fn behind(mut self, position: Position) -> Self {
+        self.position = position;
+        self
+    }
+
+    /// Reads the items of the call from the first one on, or from [where another reader was](Self::behind), as far as they are
+    /// kept.
     ///
     /// # Errors
     ///
@@ -128,7 +139,15 @@ impl<T: ReplyType, E: HandlerError, U: ItemType> Attach<T, E, ClientStream<U>> {
 }
 
 impl<T: ReplyType, E: HandlerError, U: ItemType, D: ItemType> Attach<T, E, Bidirectional<U, D>> {
-    /// Goes on with the call's stream, and reads the other from its first item on. Until the sink is used, another process
+    /// Reads on where [another reader](Items::position) was, with the item behind its last. Of a stream that is not stored
+    /// this says nothing.
+    pub fn behind(mut self, position: Position) -> Self {
+        self.position = position;
+        self
+    }
+
+    /// Goes on with the call's stream, and reads the other from its first item on, or from [where another reader
+    /// was](Self::behind). Until the sink is used, another process
     /// may go on writing.
     ///
     /// # Errors
@@ -163,7 +182,7 @@ impl<T, E> Opened<T, E> {
 async fn opened<T: ReplyType, E: HandlerError, S>(call: Call<T, E, S>) -> Result<Opened<T, E>, CallError<E>> {
     let (method, require_worker) = (call.method, call.requires_worker());
     let mut drive = call.prepare()?;
-    let flows = Flows::new(&drive, &method, false);
+    let flows = Flows::new(&drive, &method, None);
     let ears = flows.listen().await?;
     make_ready(&mut drive, require_worker).await?;
     drive.on_end = Some(flows.on_end());
@@ -178,9 +197,9 @@ async fn opened<T: ReplyType, E: HandlerError, S>(call: Call<T, E, S>) -> Result
 async fn attached<T: ReplyType, E: HandlerError, S>(
     attach: Attach<T, E, S>,
 ) -> Result<Opened<T, E>, CallError<E>> {
-    let method = attach.method;
+    let (method, position) = (attach.method, attach.position);
     let mut drive = attach.prepare()?;
-    let flows = Flows::new(&drive, &method, true);
+    let flows = Flows::new(&drive, &method, Some(position));
     let ears = flows.listen().await?;
     make_ready(&mut drive, false).await?;
     drive.on_end = Some(flows.on_end());
@@ -195,7 +214,8 @@ struct Flows {
 }
 
 impl Flows {
-    fn new(drive: &Drive, method: &Method, is_attached: bool) -> Self {
+    /// Of a call that is attached to, the reader goes on where another was.
+    fn new(drive: &Drive, method: &Method, attached: Option<Position>) -> Self {
         let (route, id) = (&drive.target.route, drive.target.id.as_str());
         let kept = method.retention(id.starts_with("k."));
         let content_type = drive.client.config().content_type;
@@ -212,9 +232,10 @@ impl Flows {
                 (false, false) => Writer::joining(random_bits()),
             };
             let flow = Outflow::new(lane(Side::Up), writer.up(), method.idle);
-            Arc::new(if is_attached { flow.idle_until_used() } else { flow })
+            Arc::new(if attached.is_some() { flow.idle_until_used() } else { flow })
         });
-        let down = method.down.then(|| Arc::new(Inflow::new(lane(Side::Down), method.idle)));
+        let position = attached.filter(|_| !method.volatile).unwrap_or_default();
+        let down = method.down.then(|| Arc::new(Inflow::behind(lane(Side::Down), method.idle, position)));
         Self { up, down }
     }
 

@@ -23,6 +23,7 @@ use crate::{
     protocol::{
         items::{
             WINDOW_BYTES,
+            position::Position,
             reader::{Reader, Taken},
         },
         time::Moment,
@@ -80,6 +81,13 @@ pub(crate) struct Inflow {
 pub(super) struct Unread {
     pub(super) reader: Reader,
     next: VecDeque<Next>,
+    /// Where the frames begin of which nothing was read, with how many items each has.
+    frames: VecDeque<(u64, Position)>,
+    /// What is unread of the frame that is read, and where the reader is.
+    left: u64,
+    position: Position,
+    /// Items of the next frame that somebody has read before.
+    skip: u64,
     /// Frames that came before those that they follow.
     early: BTreeMap<u64, Received>,
     /// The number of the last item that was handed out.
@@ -171,15 +179,47 @@ impl Unread {
 
     fn begin_anew(&mut self, attempt: u32) {
         self.next.clear();
+        self.frames.clear();
+        (self.left, self.skip) = (0, 0);
         // Whoever has seen nothing yet has nothing to forget.
         if self.handed > 0 {
             self.next.push_back(Next::Restarted(attempt));
         }
     }
 
-    fn put(&mut self, frame: Received) {
-        let content_type = frame.content_type;
-        self.next.extend(frame.items.into_iter().map(|item| Next::Item(content_type, item)));
+    /// Whether it has the items that somebody has read of it before.
+    fn put(&mut self, slot: u64, frame: Received) -> bool {
+        let (content_type, count) = (frame.content_type, frame.items.len() as u64);
+        let mut start = self.reader.position(slot, count, frame.bytes());
+        if self.skip > 0 && start.attempt != self.position.attempt {
+            self.begin_anew(start.attempt);
+        }
+        let skip = std::mem::take(&mut self.skip);
+        if skip > count {
+            return false;
+        }
+        let mut items = frame.items.into_iter();
+        for item in items.by_ref().take(skip as usize) {
+            self.reader.read(item.len() as u64);
+        }
+        if count > skip {
+            start.item += skip;
+            self.frames.push_back((count - skip, start));
+        }
+        self.next.extend(items.map(|item| Next::Item(content_type, item)));
+        true
+    }
+
+    /// An item was handed out.
+    fn passed(&mut self) {
+        if self.left == 0
+            && let Some((items, start)) = self.frames.pop_front()
+        {
+            (self.left, self.position) = (items, start);
+        }
+        self.left -= 1;
+        self.handed += 1;
+        self.position.item = self.handed;
     }
 
     /// Takes a frame in, and those that have waited for it; whether that was progress.
@@ -187,18 +227,21 @@ impl Unread {
         let before = self.reader.slot();
         loop {
             self.asked |= frame.asks;
-            match self.reader.take(slot, frame.there, frame.bytes()) {
-                Taken::Items => self.put(frame),
-                Taken::Restarted { epoch } => {
-                    self.begin_anew(epoch);
-                    self.put(frame);
-                }
-                Taken::Broken => self.fail(ItemsError::Broken { item: self.reader.last() }, leaves),
-                Taken::Nothing => {}
+            let taken = self.reader.take(slot, frame.there, frame.bytes());
+            if let Taken::Restarted { epoch } = taken {
+                self.begin_anew(epoch);
+            }
+            let is_whole = match taken {
+                Taken::Items | Taken::Restarted { .. } => self.put(slot, frame),
+                Taken::Broken => false,
+                Taken::Nothing => true,
                 Taken::NotYet => {
                     self.put_aside(slot, frame);
                     break;
                 }
+            };
+            if !is_whole {
+                self.fail(ItemsError::Broken { item: self.reader.last() }, leaves);
             }
             slot = self.reader.slot();
             if self.early.is_empty() {
@@ -237,11 +280,21 @@ impl Unread {
 
 impl Inflow {
     pub(crate) fn new(lane: Lane, idle: Duration) -> Self {
+        Self::behind(lane, idle, Position::default())
+    }
+
+    /// The same for a reader that goes on where another was.
+    pub(crate) fn behind(lane: Lane, idle: Duration, position: Position) -> Self {
+        let position = position.sane();
         let unread = Unread {
-            reader: Reader::new(reader_id(), lane.is_stored).within(idle),
+            reader: Reader::new(reader_id(), lane.is_stored).within(idle).behind(position),
             next: VecDeque::new(),
+            frames: VecDeque::new(),
+            left: 0,
+            position,
+            skip: position.read(),
             early: BTreeMap::new(),
-            handed: 0,
+            handed: position.item,
             ending: None,
             closed: None,
             heard: lane.hears_from(),
@@ -261,7 +314,7 @@ impl Inflow {
         let mut unread = self.unread();
         match unread.next.pop_front() {
             Some(Next::Item(content_type, item)) => {
-                unread.handed += 1;
+                unread.passed();
                 if unread.reader.read(item.len() as u64) {
                     self.moved.notify_one();
                 }
@@ -282,6 +335,10 @@ impl Inflow {
                 Poll::Pending
             }
         }
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        self.unread().position
     }
 
     /// Nobody reads any more.

@@ -15,6 +15,7 @@ use super::inflow::Inflow;
 use crate::{
     codec::{self, Limits},
     error::ItemsError,
+    protocol::items::position::Position,
     service::ItemType,
 };
 
@@ -65,6 +66,12 @@ impl<T: ItemType> Items<T> {
     /// In the place of what cannot be had; see [`ItemsError`] for what follows.
     pub async fn next(&mut self) -> Option<Result<T, ItemsError>> {
         StreamExt::next(self).await
+    }
+
+    /// Behind which item this is, for another process that goes on with the next one. A stream that was begun anew leaves it
+    /// behind the last item of before until one of the new ones is read: whoever goes on there is told that, too.
+    pub fn position(&self) -> Position {
+        self.flow.position()
     }
 }
 

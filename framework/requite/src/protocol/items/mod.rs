@@ -15,6 +15,7 @@ use std::time::Duration;
 mod flight;
 mod gather;
 mod passed;
+pub(crate) mod position;
 pub(crate) mod reader;
 mod readers;
 mod unstored;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     FLIGHT, REPEATED_EVERY, SAID_EVERY, WINDOW_BYTES, WINDOW_ITEMS,
+    position::Position,
     writer::{Head, Slot},
 };
 use crate::{
@@ -88,6 +89,21 @@ impl Reader {
         self.said_every = SAID_EVERY.min(idle / 3);
         self.again = self.again.min(self.said_every);
         self
+    }
+
+    /// The same for one that goes on where another was: with the frame in which it was.
+    pub(crate) fn behind(mut self, position: Position) -> Self {
+        if position.slot > 0 {
+            let Position { attempt, slot, before, bytes, .. } = position;
+            (self.epoch, self.slot, self.last, self.bytes) = (attempt, slot, before, bytes);
+        }
+        self
+    }
+
+    /// Where this one is once it has taken a frame in from this slot, with so many items and bytes, and read none of them.
+    pub(crate) fn position(&self, slot: u64, items: u64, bytes: u64) -> Position {
+        let before = self.last - items;
+        Position { attempt: self.epoch, item: before, slot, before, bytes: self.bytes - bytes }
     }
 
     /// The slot to fetch next.

@@ -364,6 +364,25 @@ fn a_slot_is_due_once_its_writer_cannot_have_it_on_its_way() {
 }
 
 #[test]
+fn who_goes_on_where_another_reader_was_takes_what_follows_and_gives_the_same_credit() {
+    let mut reader = Reader::new(1, true);
+    for slot in 1..=5 {
+        assert_eq!(reader.take(slot, Slot::Frame(head(1, slot * 2 - 1, 2)), 20), Taken::Items);
+    }
+    let position = reader.position(5, 2, 20);
+    assert_eq!((position.item, position.slot, position.bytes), (8, 5, 80));
+    let mut next = Reader::new(1, true).behind(position);
+    assert_eq!((next.slot(), next.last()), (5, 8));
+    for slot in 5..=6 {
+        assert_eq!(next.take(slot, Slot::Frame(head(1, slot * 2 - 1, 2)), 20), Taken::Items);
+    }
+    assert_eq!(reader.take(6, Slot::Frame(head(1, 11, 2)), 20), Taken::Items);
+    (0..12).for_each(|_| drop(reader.read(10)));
+    (0..4).for_each(|_| drop(next.read(10)));
+    assert_eq!(next.say_now(false, Moment(1)), reader.say_now(false, Moment(1)));
+}
+
+#[test]
 fn a_stream_that_is_not_stored_has_one_writer() {
     let frame = |writer, first| Slot::Frame(Head { writer: [writer; 16], ..head(1, first, 1) });
     let mut reader = Reader::new(1, false);
