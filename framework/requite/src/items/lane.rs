@@ -231,17 +231,17 @@ impl Lane {
         let pattern = joined([&self.frames, ANY]);
         let read = api::read_last(&self.broker, &self.stream, &pattern).await;
         match read {
-            Ok(Some(message)) => match slot_of(&self.frames, &message.subject) {
-                Some(slot) => Ok(Some((slot, received(&message).there))),
-                None => Err(self.unread(&ApiFailure::Unreadable)),
+            Ok(Some(message)) => match (slot_of(&self.frames, &message.subject), received(&message).there) {
+                (Some(slot), there @ Slot::Frame(_)) => Ok(Some((slot, there))),
+                _ => self.last_by_trying().await,
             },
             Ok(None) => Ok(None),
             Err(failure) => Err(self.unread(&failure)),
         }
     }
 
-    /// A caller may only ask for slots by their numbers: twice as far each time, and then back by halves. What is no frame
-    /// may lie behind slots that are empty, and proves nothing; a writer that begins before it passes it.
+    /// By the slots' numbers, for a caller may not ask otherwise: twice as far each time, and then back by halves. What is no
+    /// frame may lie behind slots that are empty, and proves nothing; a writer that begins before it passes it.
     async fn last_by_trying(&self) -> Result<Option<(u64, Slot)>, Unread> {
         let Some(first) = self.read(1).await? else {
             return Ok(None);

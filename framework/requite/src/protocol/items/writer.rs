@@ -413,11 +413,15 @@ impl Writer {
             }
             Ok(None) => self.begin_here(),
             Ok(Some((slot, there))) => {
-                if let Slot::Frame(head) = there {
-                    self.passed.ahead(head);
-                }
-                // When that was written, all before these was known to be stored.
-                self.slot = slot.saturating_sub(FLIGHT as u64 - 1).max(1);
+                self.slot = match there {
+                    // When that was written, all before these was known to be stored.
+                    Slot::Frame(head) => {
+                        self.passed.ahead(head);
+                        slot.saturating_sub(FLIGHT as u64 - 1).max(1)
+                    }
+                    // Slots before it may be empty, and stay so.
+                    Slot::Empty | Slot::Foreign => 1,
+                };
                 (self.state, self.again) = (State::Passing, AGAIN.0);
                 Action::Look { slot: self.slot, after: Duration::ZERO }
             }
