@@ -209,7 +209,7 @@ impl Caller {
 }
 
 fn answer(result: &Result<Flour, CallError<MillError>>) -> Answer {
-    let items = result.as_ref().ok().map(|flour| flour.items);
+    let (sent, taken) = result.as_ref().ok().map(|flour| (flour.sent, flour.taken)).unzip();
     let (class, attempt, outcome) = match result {
         Ok(flour) => (Class::Ok, Some(flour.attempt), Some(format!("ok {}", hash::value(flour)))),
         Err(CallError::Failed(error)) => {
@@ -234,5 +234,5 @@ fn answer(result: &Result<Flour, CallError<MillError>>) -> Answer {
         Err(_) => (Class::Unknown, None, None),
     };
     let reason = result.as_ref().map_or_else(ToString::to_string, |_| String::new());
-    Answer { class, reason, attempt, outcome, items }
+    Answer { class, reason, attempt, outcome, sent, taken }
 }

@@ -138,8 +138,10 @@ pub struct Answer {
     pub attempt: Option<u32>,
     /// What the outcome is, for comparisons; none where the call has no outcome of its request.
     pub outcome: Option<String>,
-    /// How many items the handler has sent or taken, by its value.
-    pub items: Option<u64>,
+    /// How many items the handler has sent, by its value.
+    pub sent: Option<u64>,
+    /// How many it has taken, by its value.
+    pub taken: Option<u64>,
 }
 
 /// What the outcome of a cancelled request is, for comparisons.

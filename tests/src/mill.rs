@@ -13,7 +13,7 @@ use crate::{
 
 mod flow;
 
-use flow::{Down, fill, pour};
+use flow::{Down, fill, pour, trade};
 
 /// A request: what the handler is to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -71,8 +71,10 @@ pub struct Flour {
     pub attempt: u32,
     /// As many bytes as the job asked for.
     pub bytes: String,
-    /// How many items there were in this attempt's stream, with those that it went on behind.
-    pub items: u64,
+    /// How many items this attempt's stream to its caller had, with those that it went on behind.
+    pub sent: u64,
+    /// How many items it took from its caller.
+    pub taken: u64,
 }
 
 /// Why there is no flour.
@@ -156,6 +158,18 @@ impl Mill {
     async fn fill(&self, cx: &Context, job: Job, sacks: Items<Sack>) -> Result<Flour, MillError> {
         fill(&self.ledger, &self.worker, cx, job, sacks).await
     }
+
+    /// Both: takes all that its caller sends, and meanwhile sends a stream that goes on where the attempt before was.
+    #[handler(lease = "6s", concurrency = 64, idle = "10s", kill_after = "1s")]
+    async fn trade(
+        &self,
+        cx: &Context,
+        job: Job,
+        grain: Items<Sack>,
+        flour: Sink<Sack>,
+    ) -> Result<Flour, MillError> {
+        trade(&self.ledger, &self.worker, cx, job, grain, flour).await
+    }
 }
 
 /// A service with the shortest lease that replicated streams allow.
@@ -209,6 +223,18 @@ impl Silo {
     async fn fill(&self, cx: &Context, job: Job, sacks: Items<Sack>) -> Result<Flour, MillError> {
         fill(&self.ledger, &self.worker, cx, job, sacks).await
     }
+
+    /// Both: takes all that its caller sends, and meanwhile sends a stream that goes on where the attempt before was.
+    #[handler(lease = "20s", concurrency = 64, idle = "10s", kill_after = "1s")]
+    async fn trade(
+        &self,
+        cx: &Context,
+        job: Job,
+        grain: Items<Sack>,
+        flour: Sink<Sack>,
+    ) -> Result<Flour, MillError> {
+        trade(&self.ledger, &self.worker, cx, job, grain, flour).await
+    }
 }
 
 async fn work(
@@ -260,7 +286,7 @@ async fn work(
         }
     }
     running.end(Step::End);
-    Ok(Flour { worker: worker.to_owned(), attempt: cx.attempt(), bytes, items: 0 })
+    Ok(Flour { worker: worker.to_owned(), attempt: cx.attempt(), bytes, sent: 0, taken: 0 })
 }
 
 /// Writes down what it begins with, and every checkpoint that is stored.

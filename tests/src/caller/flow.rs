@@ -1,6 +1,10 @@
 //! Calls with a stream: what is read or sent meanwhile is written down before the answer.
 
-use requite::{Accepted, Attach, Call, CallError, ClientStream, Items, ServerStream, Sink, SinkError};
+use std::time::Duration;
+
+use requite::{
+    Accepted, Attach, Bidirectional, Call, CallError, ClientStream, Items, ServerStream, Sink, SinkError,
+};
 
 use super::{Caller, Order, Service, What};
 use crate::{
@@ -11,13 +15,35 @@ use crate::{
 
 /// Whether a method has a stream.
 pub(super) fn has_stream(method: &str) -> bool {
-    matches!(method, "resume" | "anew" | "loose" | "fill")
+    matches!(method, "resume" | "anew" | "loose" | "fill" | "trade")
 }
 
 type Reading = Call<Flour, MillError, ServerStream<Sack>>;
-/// A stream to read, and its call.
-type Opened = (Items<Sack>, Accepted<Flour, MillError>);
 type Sending = Call<Flour, MillError, ClientStream<Sack>>;
+type Trading = Call<Flour, MillError, Bidirectional<Sack, Sack>>;
+
+/// A call, and the ends of its streams that there are.
+struct Opened {
+    sink: Option<Sink<Sack>>,
+    items: Option<Items<Sack>>,
+    accepted: Accepted<Flour, MillError>,
+}
+
+impl Opened {
+    fn to_read((items, accepted): (Items<Sack>, Accepted<Flour, MillError>)) -> Self {
+        Self { sink: None, items: Some(items), accepted }
+    }
+}
+
+/// What every call is made with.
+fn made<S>(
+    call: Call<Flour, MillError, S>,
+    key: Option<String>,
+    deadline: Duration,
+) -> Call<Flour, MillError, S> {
+    let call = call.deadline(deadline);
+    if let Some(key) = key { call.key(key) } else { call }
+}
 
 impl Service {
     fn read(&self, method: &str, job: Job) -> Reading {
@@ -48,37 +74,17 @@ impl Service {
             Self::Silo(silo) => silo.fill(job),
         }
     }
+    fn trade(&self, job: Job) -> Trading {
+        match self {
+            Self::Mill(mill) => mill.trade(job),
+            Self::Silo(silo) => silo.trade(job),
+        }
+    }
 }
 
 impl Caller {
     pub(super) async fn call_with_stream(&self, order: Order) -> Answer {
-        let service = &self.service;
-        match order.what.clone() {
-            What::Run(job, key) if order.method == "fill" => {
-                let made = service.send(job.clone()).deadline(order.deadline);
-                let made = if let Some(key) = key { made.key(key) } else { made };
-                match made.open().await {
-                    Ok((sink, accepted)) => self.sends(order, &job, sink, accepted).await,
-                    Err(error) => self.write_result(order.call, Err(error), None),
-                }
-            }
-            What::Run(job, key) => {
-                let made = service.read(&order.method, job).deadline(order.deadline);
-                let made = if let Some(key) = key { made.key(key) } else { made };
-                let opened = made.open().await;
-                self.reads(order, opened).await
-            }
-            What::AttachKey(key) => {
-                let attached = service.read_again(&order.method, &key).deadline(order.deadline);
-                let opened = attached.open().await;
-                self.reads(order, opened).await
-            }
-            What::AttachId(id) => panic!("nobody attaches to the stream of {id}"),
-        }
-    }
-
-    async fn reads(&self, order: Order, opened: Result<Opened, CallError<MillError>>) -> Answer {
-        let (mut items, accepted) = match opened {
+        let Opened { sink, items, accepted } = match self.open(&order).await {
             Ok(opened) => opened,
             Err(error) => return self.write_result(order.call, Err(error), None),
         };
@@ -86,23 +92,50 @@ impl Caller {
         if matches!(order.what, What::Run(..)) {
             self.accepted(&order.call, &accepted, order.cancel);
         }
-        let mut flow = Flowing::begin(&self.ledger, &self.name, &id, End::Reads(order.call.clone()));
-        flow.read(&mut items, u64::MAX, true).await;
-        drop(flow);
+        let reads = async {
+            if let Some(items) = items {
+                self.reads(&order, &id, items).await;
+            }
+        };
+        let sends = async {
+            if let Some(sink) = sink {
+                self.sends(&order, &id, sink).await;
+            }
+        };
+        tokio::join!(reads, sends);
         self.write_result(order.call, accepted.await, Some(id))
     }
 
-    async fn sends(
-        &self,
-        order: Order,
-        job: &Job,
-        mut sink: Sink<Sack>,
-        accepted: Accepted<Flour, MillError>,
-    ) -> Answer {
+    async fn open(&self, order: &Order) -> Result<Opened, CallError<MillError>> {
+        let (service, deadline) = (&self.service, order.deadline);
+        match (order.what.clone(), &*order.method) {
+            (What::Run(job, key), "fill") => {
+                let (sink, accepted) = made(service.send(job), key, deadline).open().await?;
+                Ok(Opened { sink: Some(sink), items: None, accepted })
+            }
+            (What::Run(job, key), "trade") => {
+                let (sink, items, accepted) = made(service.trade(job), key, deadline).open().await?;
+                Ok(Opened { sink: Some(sink), items: Some(items), accepted })
+            }
+            (What::Run(job, key), method) => {
+                made(service.read(method, job), key, deadline).open().await.map(Opened::to_read)
+            }
+            (What::AttachKey(key), method) => {
+                service.read_again(method, &key).deadline(deadline).open().await.map(Opened::to_read)
+            }
+            (What::AttachId(id), _) => panic!("nobody attaches to the stream of {id}"),
+        }
+    }
+
+    async fn reads(&self, order: &Order, id: &str, mut items: Items<Sack>) {
+        let mut flow = Flowing::begin(&self.ledger, &self.name, id, End::Reads(order.call.clone()));
+        flow.read(&mut items, u64::MAX, true).await;
+    }
+
+    async fn sends(&self, order: &Order, id: &str, mut sink: Sink<Sack>) {
+        let What::Run(job, _) = &order.what else { panic!("{:?} sends nothing", order.what) };
         let Work::Pour(pour) = job.work else { panic!("{:?} has no stream", job.work) };
-        let id = accepted.id().to_string();
-        self.accepted(&order.call, &accepted, order.cancel);
-        let mut flow = Flowing::begin(&self.ledger, &self.name, &id, End::Sends(order.call.clone()));
+        let mut flow = Flowing::begin(&self.ledger, &self.name, id, End::Sends(order.call.clone()));
         let pouring = Pouring { pour, attempt: 0, who: &order.call, job: &job.name, up_to_middle: false };
         let sent: Result<(), SinkError> = async {
             // Another process of this name may have begun.
@@ -115,7 +148,5 @@ impl Caller {
             Ok(()) => Close::All,
             Err(error) => Close::Other(error.to_string()),
         });
-        drop(flow);
-        self.write_result(order.call, accepted.await, Some(id))
     }
 }

@@ -4,8 +4,8 @@
 use super::Case;
 use crate::entry::{Answer, Class, Close, End, Flow, Piece};
 
-/// The method whose later attempts go on behind what is stored.
-const RESUMES: &str = "resume";
+/// The methods whose later attempts go on behind what is stored.
+const RESUME: [&str; 2] = ["resume", "trade"];
 
 pub(super) fn streams_come_whole_and_in_order(case: &Case<'_>) -> Vec<String> {
     let wrong = |flow: &&Flow| {
@@ -50,7 +50,7 @@ fn follows(flow: &Flow, resumes: bool) -> Result<(u64, Option<u32>), String> {
 
 fn reads(case: &Case<'_>, flow: &Flow, call: &str) -> Result<(), String> {
     let call = case.calls.get(call).ok_or("nobody made this call")?;
-    let resumes = call.invoke.method == RESUMES;
+    let resumes = RESUME.contains(&&*call.invoke.method);
     let (last, of) = follows(flow, resumes)?;
     if let Close::Wrong(why) | Close::Other(why) = &flow.close {
         return Err(why.clone());
@@ -64,8 +64,8 @@ fn reads(case: &Case<'_>, flow: &Flow, call: &str) -> Result<(), String> {
 }
 
 fn all_of_it(answer: &Answer, last: u64, of: Option<u32>, resumes: bool) -> Result<(), String> {
-    if answer.items != Some(last) {
-        return Err(format!("{last} items of {:?}", answer.items));
+    if answer.sent != Some(last) {
+        return Err(format!("{last} items of {:?}", answer.sent));
     }
     // A stream of nothing is of no attempt.
     let is_of = |attempt: u32, of: u32| if resumes { of <= attempt } else { of == attempt };
@@ -102,7 +102,7 @@ fn sends(case: &Case<'_>, flow: &Flow, call: &str) -> Result<(), String> {
         return Ok(());
     };
     let sent = last_of(flow);
-    if answer.items == Some(sent) { Ok(()) } else { Err(format!("{:?} of {sent} arrived", answer.items)) }
+    if answer.taken == Some(sent) { Ok(()) } else { Err(format!("{:?} of {sent} arrived", answer.taken)) }
 }
 
 fn is_same(one: &Flow, other: &Flow) -> bool {

@@ -56,7 +56,7 @@ impl History {
 
     fn answer(self, at: f64, call: &str, class: Class, outcome: Option<&str>) -> Self {
         let outcome = outcome.map(str::to_owned);
-        let answer = Answer { class, reason: String::new(), attempt: None, outcome, items: None };
+        let answer = Answer { class, reason: String::new(), attempt: None, outcome, sent: None, taken: None };
         self.event(at, Event::Result { call: call.into(), id: None, answer })
     }
 

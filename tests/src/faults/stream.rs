@@ -39,6 +39,20 @@ enum Kind {
     Anew,
     /// The caller's.
     Fill,
+    /// One each way; the handler's goes on.
+    Both,
+}
+
+impl Kind {
+    /// Whether the caller sends.
+    fn is_up(self) -> bool {
+        matches!(self, Self::Fill | Self::Both)
+    }
+
+    /// Whether the handler sends.
+    fn is_down(self) -> bool {
+        self != Self::Fill
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +70,7 @@ enum Fault {
     ServerKilled,
 }
 
-const KINDS: [Kind; 3] = [Kind::Resume, Kind::Anew, Kind::Fill];
+const KINDS: [Kind; 4] = [Kind::Resume, Kind::Anew, Kind::Fill, Kind::Both];
 const FAULTS: [Fault; 8] = [
     Fault::WorkerKilled,
     Fault::WorkerFrozen,
@@ -78,6 +92,7 @@ impl fmt::Display for Case {
             Kind::Resume => "a stream that resumes",
             Kind::Anew => "a stream that begins anew",
             Kind::Fill => "a caller's stream",
+            Kind::Both => "streams both ways",
         };
         let fault = match self.fault {
             Fault::WorkerKilled => "worker killed",
@@ -129,7 +144,7 @@ impl Case {
         }
         stage.join("first", &workers.unwrap_or_else(|| urls.clone())).await?;
         let order = self.order(stage);
-        let who = self.who("first", &order.call);
+        let call = order.call.clone();
         let url = callers.unwrap_or(urls);
         let scene = if self.fault == Fault::CallerKilled {
             let mut process = stage.place(&url).start_caller()?;
@@ -139,7 +154,12 @@ impl Case {
             let caller = stage.caller_at(&url).await?;
             Scene { answer: Some(stage.call(&caller, order)), caller: None }
         };
-        stage.midway(&who).await?;
+        if self.kind.is_up() {
+            stage.midway(&call).await?;
+        }
+        if self.kind.is_down() {
+            stage.midway("first").await?;
+        }
         stage.reaches("first", "bread", RunStep::Start).await?;
         Ok(scene)
     }
@@ -149,6 +169,7 @@ impl Case {
             Kind::Resume => "resume",
             Kind::Anew => "anew",
             Kind::Fill => "fill",
+            Kind::Both => "trade",
         }
     }
 
@@ -159,15 +180,10 @@ impl Case {
         Order { method: self.method().to_owned(), ..order }
     }
 
-    /// Who sends.
-    fn who(self, worker: &str, call: &str) -> String {
-        if self.kind == Kind::Fill { call } else { worker }.to_owned()
-    }
-
     /// Waits until the second worker has taken over, and sends where it is the one who sends.
     async fn second_takes_over(self, stage: &Stage) -> anyhow::Result<()> {
         stage.reaches("second", "bread", RunStep::Start).await?;
-        if self.kind == Kind::Fill { Ok(()) } else { stage.midway("second").await }
+        if self.kind.is_down() { stage.midway("second").await } else { Ok(()) }
     }
 
     async fn kill_a_worker(self, stage: &mut Stage) -> anyhow::Result<Expected> {
@@ -232,11 +248,11 @@ impl Case {
         }
         let (caller, mut order): (Caller, Order) = (stage.caller().await?, self.order(stage));
         let call = order.call.clone();
-        if self.kind != Kind::Fill {
+        if !self.kind.is_up() {
             order.what = What::AttachKey("bread".to_owned());
         }
         let answer = stage.call(&caller, order);
-        if self.kind == Kind::Fill {
+        if self.kind.is_up() {
             stage.midway(&call).await?;
         }
         stage.ledger.open_gate();

@@ -29,6 +29,14 @@ impl Down {
     }
 }
 
+/// Why a handler has no value.
+enum Short {
+    /// Worth another try.
+    Retry,
+    /// Its caller reads no more, has given up, or is not heard of.
+    Alone,
+}
+
 fn poured(job: &Job) -> Pour {
     match job.work {
         Work::Pour(pour) => pour,
@@ -43,40 +51,11 @@ pub(super) async fn pour(
     down: Down,
     cx: &Context,
     job: Job,
-    mut sacks: Sink<Sack>,
+    sacks: Sink<Sack>,
 ) -> Result<Flour, MillError> {
     let running = Running::begin(ledger, worker, down.method(), cx, &job);
-    let (pour, attempt) = (poured(&job), cx.attempt());
-    let mut flow = Flowing::begin(ledger, cx.caller(), cx.id(), End::Fills(attempt));
-    let up_to_middle = attempt <= pour.fails;
-    let pouring = Pouring { pour, attempt, who: worker, job: &job.name, up_to_middle };
-    let sent = async {
-        let stored = if down == Down::Resumes { cx.items_stored().await? } else { 0 };
-        flow.send(&mut sacks, stored, &pouring).await
-    };
-    match sent.await {
-        Ok(()) if up_to_middle => {
-            running.end(Step::Retry);
-            Err(MillError::NoWind)
-        }
-        Ok(()) => {
-            flow.close(Close::All);
-            running.end(Step::End);
-            let (worker, items) = (worker.to_owned(), flow.last());
-            Ok(Flour { worker, attempt, bytes: String::new(), items })
-        }
-        // Nobody wants more, or is heard of.
-        Err(SinkError::Left | SinkError::Silent { .. }) => {
-            running.end(Step::End);
-            Err(MillError::NoGrain)
-        }
-        // It is about to be dropped.
-        Err(SinkError::Stopped | SinkError::Replaced | SinkError::Closed) => pending().await,
-        Err(_) => {
-            running.end(Step::Retry);
-            Err(MillError::NoWind)
-        }
-    }
+    let sent = sends(ledger, worker, down, cx, &job, sacks).await;
+    ends(running, worker, cx, sent.map(|sent| (sent, 0)))
 }
 
 /// Takes a stream, to its end.
@@ -85,29 +64,87 @@ pub(super) async fn fill(
     worker: &str,
     cx: &Context,
     job: Job,
-    mut sacks: Items<Sack>,
+    sacks: Items<Sack>,
 ) -> Result<Flour, MillError> {
     let running = Running::begin(ledger, worker, "fill", cx, &job);
-    let (pour, attempt) = (poured(&job), cx.attempt());
+    let taken = takes(ledger, cx, &job, sacks).await;
+    ends(running, worker, cx, taken.map(|taken| (0, taken)))
+}
+
+/// Sends one and takes the other, each as fast as it goes.
+pub(super) async fn trade(
+    ledger: &Ledger,
+    worker: &str,
+    cx: &Context,
+    job: Job,
+    grain: Items<Sack>,
+    flour: Sink<Sack>,
+) -> Result<Flour, MillError> {
+    let running = Running::begin(ledger, worker, "trade", cx, &job);
+    let sent = sends(ledger, worker, Down::Resumes, cx, &job, flour);
+    let both = tokio::try_join!(sent, takes(ledger, cx, &job, grain));
+    ends(running, worker, cx, both)
+}
+
+/// Sends to the end, or to the middle if this attempt is to fail; says how many items there were.
+async fn sends(
+    ledger: &Ledger,
+    worker: &str,
+    down: Down,
+    cx: &Context,
+    job: &Job,
+    mut sacks: Sink<Sack>,
+) -> Result<u64, Short> {
+    let (pour, attempt) = (poured(job), cx.attempt());
+    let mut flow = Flowing::begin(ledger, cx.caller(), cx.id(), End::Fills(attempt));
+    let up_to_middle = attempt <= pour.fails;
+    let pouring = Pouring { pour, attempt, who: worker, job: &job.name, up_to_middle };
+    let sent = async {
+        let stored = if down == Down::Resumes { cx.items_stored().await? } else { 0 };
+        flow.send(&mut sacks, stored, &pouring).await
+    };
+    match sent.await {
+        Ok(()) if up_to_middle => Err(Short::Retry),
+        Ok(()) => {
+            flow.close(Close::All);
+            Ok(flow.last())
+        }
+        Err(SinkError::Left | SinkError::Silent { .. }) => Err(Short::Alone),
+        // It is about to be dropped.
+        Err(SinkError::Stopped | SinkError::Replaced | SinkError::Closed) => pending().await,
+        Err(_) => Err(Short::Retry),
+    }
+}
+
+/// Takes to the end, or to the middle if this attempt is to fail; says how many items there were.
+async fn takes(ledger: &Ledger, cx: &Context, job: &Job, mut sacks: Items<Sack>) -> Result<u64, Short> {
+    let (pour, attempt) = (poured(job), cx.attempt());
     let mut flow = Flowing::begin(ledger, cx.caller(), cx.id(), End::Takes(attempt));
     let until = if attempt <= pour.fails { pour.middle() } else { u64::MAX };
     let fails = flow.read(&mut sacks, until, pour.gate).await;
     match flow.closed() {
-        Close::All => {
-            running.end(Step::End);
-            let (worker, items) = (worker.to_owned(), flow.last());
-            Ok(Flour { worker, attempt, bytes: String::new(), items })
-        }
-        _ if fails => {
-            running.end(Step::Retry);
-            Err(MillError::NoWind)
-        }
+        Close::All => Ok(flow.last()),
+        _ if fails => Err(Short::Retry),
         // It is about to be dropped.
         Close::Closed => pending().await,
-        // Its caller has given up, or is not heard of.
-        _ => {
-            running.end(Step::End);
-            Err(MillError::NoGrain)
+        _ => Err(Short::Alone),
+    }
+}
+
+/// Writes the end down; the value says how many items were sent, and how many taken.
+fn ends(
+    running: Running,
+    worker: &str,
+    cx: &Context,
+    came: Result<(u64, u64), Short>,
+) -> Result<Flour, MillError> {
+    running.end(if matches!(came, Err(Short::Retry)) { Step::Retry } else { Step::End });
+    match came {
+        Ok((sent, taken)) => {
+            let (worker, attempt) = (worker.to_owned(), cx.attempt());
+            Ok(Flour { worker, attempt, bytes: String::new(), sent, taken })
         }
+        Err(Short::Retry) => Err(MillError::NoWind),
+        Err(Short::Alone) => Err(MillError::NoGrain),
     }
 }

@@ -14,8 +14,8 @@ fn flow(end: End, pieces: &[Piece], close: Close) -> Event {
     Event::Flow(Flow { caller, id, end, pieces: pieces.to_vec(), close })
 }
 
-/// A call of this method in which two attempts ran, and that ended with the value of the second, behind 9 items; `seen`
-/// is what else was written down.
+/// A call of this method in which two attempts ran, and that ended with the value of the second, which sent 9 items and
+/// took 6; `seen` is what else was written down.
 fn call(method: &str, seen: Vec<Event>) -> History {
     let history = History::default().call_of(0.0, "one", |invoke| invoke.method = method.into());
     let history = history.accepted(0.1, "one").run(0.2, "first", 1, Step::Start);
@@ -27,7 +27,8 @@ fn call(method: &str, seen: Vec<Event>) -> History {
         reason: String::new(),
         attempt: Some(2),
         outcome: Some("ok 1".into()),
-        items: Some(9),
+        sent: Some(9),
+        taken: Some(6),
     };
     history.event(0.9, Event::Result { call: "one".into(), id: None, answer }).drained(1.0)
 }
@@ -95,15 +96,15 @@ fn a_call_without_a_value_has_no_whole_stream() {
 #[test]
 fn a_handler_gets_all_that_was_sent_in_every_attempt() {
     let taken = |pieces: &[Piece], close: Close| {
-        let sent = flow(End::Sends("one".into()), &[items(0, 1, 9)], Close::All);
+        let sent = flow(End::Sends("one".into()), &[items(0, 1, 6)], Close::All);
         let failed = flow(End::Takes(1), &[items(0, 1, 4)], Close::Dropped);
         call("fill", vec![sent, failed, flow(End::Takes(2), pieces, close)])
     };
-    taken(&[items(0, 1, 9)], Close::All).holds();
-    taken(&[items(0, 1, 8)], Close::All).breaks([RULE]);
-    taken(&[items(0, 5, 9)], Close::All).breaks([RULE]);
-    taken(&[items(0, 1, 4), items(0, 4, 9)], Close::All).breaks([RULE]);
-    taken(&[items(0, 1, 4), Piece::Restarted(2), items(0, 1, 9)], Close::All).breaks([RULE]);
+    taken(&[items(0, 1, 6)], Close::All).holds();
+    taken(&[items(0, 1, 5)], Close::All).breaks([RULE]);
+    taken(&[items(0, 5, 6)], Close::All).breaks([RULE]);
+    taken(&[items(0, 1, 4), items(0, 4, 6)], Close::All).breaks([RULE]);
+    taken(&[items(0, 1, 4), Piece::Restarted(2), items(0, 1, 6)], Close::All).breaks([RULE]);
 }
 
 #[test]
@@ -112,6 +113,21 @@ fn a_value_says_how_many_its_caller_sent() {
         let another = flow(End::Sends("one".into()), &[items(0, 1, 4)], Close::Other("replaced".into()));
         call("fill", vec![another, flow(End::Sends("one".into()), &[items(0, 5, last)], Close::All)])
     };
-    sent(9).holds();
-    sent(10).breaks([RULE]);
+    sent(6).holds();
+    sent(7).breaks([RULE]);
+}
+
+#[test]
+fn of_streams_both_ways_each_comes_whole() {
+    let traded = |down: [Piece; 2], up: u64| {
+        let read = flow(End::Reads("one".into()), &down, Close::All);
+        let sent = flow(End::Sends("one".into()), &[items(0, 1, up)], Close::All);
+        let taken = flow(End::Takes(2), &[items(0, 1, up)], Close::All);
+        call("trade", vec![read, sent, taken])
+    };
+    let goes_on = |first: u64, last: u64| [items(1, 1, 4), items(2, first, last)];
+    traded(goes_on(5, 9), 6).holds();
+    traded(goes_on(6, 9), 6).breaks([RULE]);
+    traded(goes_on(5, 6), 6).breaks([RULE]);
+    traded(goes_on(5, 9), 9).breaks([RULE]);
 }
