@@ -288,8 +288,12 @@ impl Outflow {
     async fn next(&self) -> Action {
         loop {
             let sending = {
-                let mut writer = self.writer();
-                match writer.next(self.lane.broker.now()) {
+                let (mut writer, now) = (self.writer(), self.lane.broker.now());
+                if now >= writer.wakes_at() {
+                    // Whoever waits for room gets none any more.
+                    self.moved.notify_waiters();
+                }
+                match writer.next(now) {
                     // Handed over before the next one can be.
                     Action::Send(write) => self.lane.send(write),
                     other => return other,

@@ -133,7 +133,7 @@ pub(crate) struct Writer {
     /// What is on its way to be stored.
     flight: Flight,
     readers: Readers,
-    /// Whether the reader wants no more, and whoever comes after it is told so.
+    /// Whether the reader wants no more, and only what was taken before is still written.
     is_left: bool,
     /// Whether nothing more is taken in: what was, is all.
     is_sealed: bool,
@@ -340,14 +340,16 @@ impl Writer {
         self.readers.ends().filter(|_| !has_gone_on).unwrap_or(Moment::FAR)
     }
 
-    /// Nobody reads any more. An attempt that still comes must not wait for what nobody sends.
+    /// Nobody reads any more. What was taken is still stored: whoever reads later must not think that less was all, and
+    /// an attempt that still comes must not wait for what nobody sends.
     fn leave(&mut self) {
         let is_ours = self.has_begun() || !self.joins;
-        if self.is_up && self.unstored.is_none() && is_ours {
-            self.is_left = true;
+        if self.unstored.is_some() || !is_ours {
+            return self.stop(Broken::Left);
+        }
+        self.is_left = true;
+        if self.is_up {
             self.end(End::Abandoned);
-        } else {
-            self.stop(Broken::Left);
         }
     }
 

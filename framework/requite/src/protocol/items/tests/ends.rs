@@ -29,6 +29,23 @@ fn a_callers_stream_that_is_left_ends_for_the_attempts_behind() {
     }
 }
 
+/// Whoever reads later has all of which its handler was told that it was taken.
+#[test]
+fn what_was_taken_before_the_reader_left_is_written_and_nothing_else_is_taken() {
+    let mut writer = Writer::new(1, [1; 16]);
+    writer.offer_bytes(&item(1, 1)).unwrap();
+    let first = write(&mut writer);
+    writer.offer_bytes(&item(1, 2)).unwrap();
+    writer.credit(Credit { reader: 1, epoch: 1, left: true, ..Credit::default() }, Moment(1));
+    assert_eq!(writer.next(writer.wakes_at()), Action::Wait);
+    assert_eq!((writer.offer_bytes(&item(1, 3)), writer.wakes_at()), (Err(Broken::Left), Moment::FAR));
+    let Action::Write(second) = stored(&mut writer, first.slot) else { panic!("the rest is not written") };
+    assert_eq!((second.first, second.count, second.end), (2, 1, None));
+    stored(&mut writer, second.slot);
+    assert_eq!((writer.is_flushed(), writer.stored_by_now(), writer.broken()), (true, 2, None));
+    assert_eq!(writer.offer_bytes(&item(1, 3)), Err(Broken::Left));
+}
+
 #[test]
 fn who_waits_for_room_hears_from_its_reader_that_a_later_one_writes() {
     let large = vec![0; WINDOW_BYTES as usize];
