@@ -1,6 +1,6 @@
 //! Calls that write down what they see.
 
-use std::time::Duration;
+use std::{future::pending, pin::pin, time::Duration};
 
 use requite::{Accepted, Attach, Call, CallError, CancelAnswer, CancelError, Client, Rejected, RequestId};
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,18 @@ pub struct Order {
     pub deadline: Duration,
     /// So long after it was accepted it is cancelled.
     pub cancel: Option<Duration>,
+    /// Behind the item with this number it is read no further.
+    pub leaves: Option<u64>,
+    /// So long after it was made it is given up, unless it has ended.
+    pub gives_up: Option<Duration>,
+}
+
+impl Order {
+    /// A call that is waited for, and read to its end.
+    pub fn new(call: String, method: &str, what: What, deadline: Duration) -> Self {
+        let method = method.to_owned();
+        Self { call, method, what, deadline, cancel: None, leaves: None, gives_up: None }
+    }
 }
 
 /// What a call asks for.
@@ -107,13 +119,31 @@ impl Caller {
         Self { service, name, ledger: ledger.clone() }
     }
 
+    /// Makes a call and waits for its end, or gives it up where that is asked for.
+    pub async fn obey(&self, order: Order) {
+        let (call, gives_up) = (order.call.clone(), order.gives_up);
+        let made = pin!(self.call(order));
+        let patience = async {
+            match gives_up {
+                Some(after) => tokio::time::sleep(after).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = made => {}
+            // Written down before the call is dropped.
+            () = patience => self.ledger.write(Event::GivenUp { call }),
+        }
+    }
+
     /// Makes a call and waits for its end.
     pub async fn call(&self, order: Order) -> Answer {
         self.write_invoke(&order);
         if flow::has_stream(&order.method) {
             return self.call_with_stream(order).await;
         }
-        let Order { call, method, what, deadline, cancel } = order;
+        let Order { call, method, what, deadline, cancel, .. } = order;
         let result = match what {
             What::Run(job, key) => {
                 let made = self.service.run(&method, job).deadline(deadline);

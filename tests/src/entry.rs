@@ -92,6 +92,11 @@ pub enum Event {
         /// What happened to it.
         life: Life,
     },
+    /// A call is given up: its caller waits for it no more.
+    GivenUp {
+        /// Which call.
+        call: String,
+    },
     /// A caller's process was killed: nobody waits for its calls any more.
     CallerKilled {
         /// The process.
@@ -304,6 +309,8 @@ pub enum Close {
     Failed,
     /// The writer gave up.
     Abandoned,
+    /// The reader wanted no more.
+    Left,
     /// Nobody waits for the call any more.
     Closed,
     /// For another reason that may be.

@@ -180,7 +180,7 @@ async fn call(caller: Caller) -> anyhow::Result<()> {
     follow(move |line| Ok(tell.send(serde_json::from_str(line)?)?));
     while let Some(order) = orders.recv().await {
         let caller = caller.clone();
-        tokio::spawn(async move { caller.call(order).await });
+        tokio::spawn(async move { caller.obey(order).await });
     }
     Ok(())
 }

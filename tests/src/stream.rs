@@ -88,6 +88,14 @@ impl Flowing {
         &self.flow.close
     }
 
+    /// Says why it took no more.
+    pub fn refused(&mut self, error: &SinkError) {
+        self.close(match error {
+            SinkError::Left => Close::Left,
+            error => Close::Other(error.to_string()),
+        });
+    }
+
     fn pass(&mut self, sack: Sack) {
         match self.flow.pieces.last_mut() {
             Some(Piece::Items { attempt, last, .. })
@@ -143,7 +151,7 @@ impl Flowing {
     ) -> Result<(), SinkError> {
         let sent = self.pour(sink, last, pouring).await;
         if let Err(error) = &sent {
-            self.close(Close::Other(error.to_string()));
+            self.refused(error);
         }
         sent
     }

@@ -129,7 +129,9 @@ impl Caller {
 
     async fn reads(&self, order: &Order, id: &str, mut items: Items<Sack>) {
         let mut flow = Flowing::begin(&self.ledger, &self.name, id, End::Reads(order.call.clone()));
-        flow.read(&mut items, u64::MAX, true).await;
+        if flow.read(&mut items, order.leaves.unwrap_or(u64::MAX), true).await {
+            flow.close(Close::Left);
+        }
     }
 
     async fn sends(&self, order: &Order, id: &str, mut sink: Sink<Sack>) {
@@ -144,9 +146,9 @@ impl Caller {
             sink.finish().await
         }
         .await;
-        flow.close(match sent {
-            Ok(()) => Close::All,
-            Err(error) => Close::Other(error.to_string()),
-        });
+        match sent {
+            Ok(()) => flow.close(Close::All),
+            Err(error) => flow.refused(&error),
+        }
     }
 }

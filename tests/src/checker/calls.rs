@@ -22,8 +22,9 @@ pub(super) fn calls_end_in_time(case: &Case<'_>) -> Vec<String> {
 }
 
 pub(super) fn everything_drains(case: &Case<'_>) -> Vec<String> {
-    let waits =
-        |call: &&super::Call<'_>| call.result.is_none() && !case.callers_killed.contains_key(&call.pid);
+    let is_let_go =
+        |call: &super::Call<'_>| call.given_up.is_some() || case.callers_killed.contains_key(&call.pid);
+    let waits = |call: &&super::Call<'_>| call.result.is_none() && !is_let_go(call);
     let stuck = case.calls.values().filter(waits).map(|call| format!("no answer to {:?}", call.invoke));
     let left = case.store.queued.keys().map(|subject| format!("left in the queue: {subject}"));
     let late = match (case.drained, case.last_fault()) {

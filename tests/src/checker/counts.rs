@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Case;
-use crate::entry::{Class, End, Event, Flow, Life, Piece, Step, Told};
+use crate::entry::{Class, Close, End, Event, Flow, Life, Piece, Step, Told};
 
 /// How often what happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +31,14 @@ pub struct Counts {
     pub items: u64,
     /// A later attempt went on, or began anew, and the reader saw both.
     pub restarts: u64,
+    /// By readers that wanted no more.
+    pub left: u64,
+    /// Handlers that were told so, and sent no more.
+    pub left_alone: u64,
+    /// Calls that their callers wait for no more.
+    pub given_up: u64,
+    /// Of those: a later call for the same got the outcome.
+    pub found_again: u64,
     /// Somebody was told what came of it.
     pub cancels: u64,
     /// Calls that ended so.
@@ -52,6 +60,10 @@ pub fn counts(case: &Case<'_>) -> Counts {
     let asked =
         case.cancels.iter().filter(|it| it.told.is_some_and(|told| told != Told::AlreadyDone)).count() as u64;
     let read = || case.flows.iter().filter(|flow| matches!(flow.end, End::Reads(_) | End::Takes(_)));
+    let left = |is_end: fn(&End) -> bool| {
+        case.flows.iter().filter(|flow| flow.close == Close::Left && is_end(&flow.end)).count() as u64
+    };
+    let given_up = || case.calls.values().filter(|call| call.given_up.is_some());
     let fenced_off = |event: &Event| matches!(event, Event::Effect(effect) if !effect.accepted);
     Counts {
         calls: case.calls.len() as u64,
@@ -74,6 +86,10 @@ pub fn counts(case: &Case<'_>) -> Counts {
         streams: read().count() as u64,
         items: read().flat_map(|flow| &flow.pieces).map(items).sum(),
         restarts: read().map(|flow| restarts(flow)).sum(),
+        left: left(|end| matches!(end, End::Reads(_))),
+        left_alone: left(|end| matches!(end, End::Fills(_))),
+        given_up: given_up().count() as u64,
+        found_again: given_up().filter(|call| found_again(case, call)).count() as u64,
         cancels: case.cancels.iter().filter(|it| it.told.is_some()).count() as u64,
         cancelled: answered(Class::Cancelled),
         checkpoints: case.checkpoints.iter().filter(|(_, it)| !it.found).count() as u64,
@@ -105,6 +121,14 @@ fn reattached(case: &Case<'_>, call: &super::Call<'_>) -> bool {
     stored.is_some_and(|stored| stored < call.at.wall) && call.answer().is_some_and(|it| it.outcome.is_some())
 }
 
+/// A call that was made after this one was given up got the outcome of its request.
+fn found_again(case: &Case<'_>, call: &super::Call<'_>) -> bool {
+    let is_later = |it: &super::Call<'_>| call.given_up.is_some_and(|at| it.at > at);
+    let finds = |it: &super::Call<'_>| it.answer().is_some_and(|answer| answer.outcome.is_some());
+    let id = call.id();
+    id.is_some() && case.calls.values().any(|it| is_later(it) && it.id() == id && finds(it))
+}
+
 impl fmt::Display for Counts {
     /// What is not zero.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -128,6 +152,10 @@ impl fmt::Display for Counts {
             (self.streams, "streams"),
             (self.items, "items"),
             (self.restarts, "restarts"),
+            (self.left, "left"),
+            (self.left_alone, "left alone"),
+            (self.given_up, "given up"),
+            (self.found_again, "found again"),
             (self.cancels, "cancels"),
             (self.cancelled, "cancelled"),
             (self.checkpoints, "checkpoints"),

@@ -75,6 +75,7 @@ struct Call<'a> {
     invoke: &'a Invoke,
     accepted: Option<&'a str>,
     result: Option<(Moment, Option<&'a str>, &'a Answer)>,
+    given_up: Option<Moment>,
 }
 
 impl Call<'_> {
@@ -140,13 +141,14 @@ impl<'a> Case<'a> {
         let at = entry.at;
         match &entry.event {
             Event::Invoke(invoke) => {
-                let call = Call { at, pid: entry.pid, invoke, accepted: None, result: None };
+                let call = Call { at, pid: entry.pid, invoke, accepted: None, result: None, given_up: None };
                 self.calls.insert(&invoke.call, call);
             }
             Event::Accepted { call, id } => self.call(call).accepted = Some(id),
             Event::Result { call, id, answer } => {
                 self.call(call).result = Some((at, id.as_deref(), answer));
             }
+            Event::GivenUp { call } => self.call(call).given_up = Some(at),
             Event::Run(run) => self.take_run(at, run),
             Event::Effect(_) | Event::Midway { .. } => {}
             Event::Flow(flow) => self.flows.push(flow),

@@ -83,8 +83,13 @@ pub(super) fn dead_letters_are_for_poison(case: &Case<'_>) -> Vec<String> {
         if !is_poison(id) && !is_cancelled(id) {
             broken.push(format!("{id} is a dead letter ({reasons:?}), and its outcome does not say so"));
         }
-        let asked = case.calls.values().filter(|call| call.id().as_ref() == Some(id));
-        let meant = asked.into_iter().any(|call| call.invoke.poison);
+        // Who was killed, or gave up, before it knew the id asked for it all the same.
+        let ran = |call: &Call<'_>| {
+            let mut runs = case.runs.get(id).into_iter().flatten();
+            runs.any(|ran| call.invoke.payload.as_ref() == Some(&ran.run.payload))
+        };
+        let mut poison = case.calls.values().filter(|call| call.invoke.poison);
+        let meant = poison.any(|call| call.id().map_or_else(|| ran(call), |of| of == *id));
         if !meant && reasons.iter().any(|reason| reason != "exhausted") {
             broken.push(format!("{id} is a dead letter ({reasons:?}), and nobody sent poison"));
         }

@@ -1,5 +1,5 @@
 //! Streams: whoever reads sees the items of one attempt, or those of attempts that went on behind each other, from the
-//! first on, without gap and without repeat; and all of them if the call has a value.
+//! first on, without gap and without repeat; and all of them if the call has a value and the reader did not leave.
 
 use super::Case;
 use crate::entry::{Answer, Class, Close, End, Flow, Piece};
@@ -58,6 +58,8 @@ fn reads(case: &Case<'_>, flow: &Flow, call: &str) -> Result<(), String> {
     let Some(answer) = call.answer() else { return Ok(()) };
     match (answer.class, &flow.close) {
         (Class::Ok, Close::All) => all_of_it(answer, last, of, resumes),
+        (Class::Ok, Close::Left) => part_of_it(answer, last, of, resumes),
+        (_, Close::Left) => Ok(()),
         (Class::Ok, _) | (_, Close::All) => Err(format!("the call ended as {:?}", answer.class)),
         _ => Ok(()),
     }
@@ -75,6 +77,17 @@ fn all_of_it(answer: &Answer, last: u64, of: Option<u32>, resumes: bool) -> Resu
         }
         _ => Ok(()),
     }
+}
+
+/// Who left while an earlier attempt sent was not told that a later one began anew.
+fn part_of_it(answer: &Answer, last: u64, of: Option<u32>, resumes: bool) -> Result<(), String> {
+    if of > answer.attempt {
+        return Err(format!("the value is of attempt {:?}, the items of {of:?}", answer.attempt));
+    }
+    if (resumes || of == answer.attempt) && Some(last) > answer.sent {
+        return Err(format!("{last} items of {:?}", answer.sent));
+    }
+    Ok(())
 }
 
 fn takes(case: &Case<'_>, flow: &Flow) -> Result<(), String> {

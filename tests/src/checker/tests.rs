@@ -113,6 +113,10 @@ impl History {
         self
     }
 
+    fn given_up(self, at: f64, call: &str) -> Self {
+        self.event(at, Event::GivenUp { call: call.into() })
+    }
+
     fn drained(self, at: f64) -> Self {
         self.event(at, Event::Drained)
     }
@@ -303,6 +307,28 @@ fn only_who_lives_waits_for_an_answer() {
     waits().drained(3.0).breaks([8]);
     waits().event(2.5, Event::CallerKilled { pid: 1 }).drained(3.0).holds();
     waits().event(2.5, Event::CallerKilled { pid: 2 }).drained(3.0).breaks([8]);
+    waits().given_up(2.5, "two").drained(3.0).holds();
+    bread().given_up(2.5, "one").call(2.6, "two").drained(3.0).breaks([8]);
+}
+
+/// Whoever gave up is promised what the others are.
+#[test]
+fn what_was_given_up_runs_once_and_has_one_outcome() {
+    let given_up = || History::default().call(0.0, "one").accepted(0.1, "one").given_up(0.2, "one");
+    given_up().drained(3.0).breaks([1]);
+    let ran = || given_up().run(0.3, "first", 1, Step::Start).run(1.0, "first", 1, Step::End);
+    let found = |outcome| {
+        ran().record(1.1, "ok 1", None).call(2.0, "two").accepted(2.1, "two").answer(
+            2.2,
+            "two",
+            Class::Ok,
+            Some(outcome),
+        )
+    };
+    found("ok 1").drained(3.0).holds();
+    found("ok 2").drained(3.0).breaks([2]);
+    let again = ran().run(1.5, "second", 2, Step::Start).run(2.0, "second", 2, Step::End);
+    again.record(2.1, "ok 1", None).drained(3.0).breaks([3]);
 }
 
 #[test]
@@ -320,6 +346,22 @@ fn dead_letters_are_what_was_poisoned() {
     poison(false, Some("panicked")).dead("panicked").breaks([9]);
     poison(false, Some("exhausted")).dead("exhausted").holds();
     poison(false, None).dead("panicked").breaks([9]);
+}
+
+#[test]
+fn poison_may_be_given_up_before_its_id_is_known() {
+    let given_up = |payload: &str| {
+        let history = History::default().call_of(0.0, "one", |invoke| {
+            (invoke.poison, invoke.id, invoke.payload) = (true, None, Some(payload.into()));
+        });
+        let history = history.call_of(0.0, "two", |invoke| invoke.id = None).given_up(0.1, "two");
+        let history = history.given_up(0.1, "one").run(0.2, "first", 1, Step::Start);
+        let history =
+            history.run(0.3, "first", 1, Step::Drop).record(0.4, "failed panicked", Some("panicked"));
+        history.dead("panicked").drained(1.0)
+    };
+    given_up("flour").holds();
+    given_up("stones").breaks([9]);
 }
 
 #[test]
@@ -347,4 +389,13 @@ fn what_happened_is_counted() {
     assert_eq!((seen.calls, seen.runs, seen.second_runs), (2, 2, 1));
     assert_eq!((seen.reattached, seen.killed), (1, 1));
     assert_eq!(seen.to_string(), "2 calls, 1 accepted, 2 runs, 1 second runs, 1 re-attached, 1 killed");
+}
+
+#[test]
+fn what_was_given_up_is_counted_as_found_again_by_later_calls_only() {
+    let history = bread().call(1.3, "two").given_up(1.4, "two").call(1.3, "three").ok(1.5, "three");
+    let seen = |history: &History| counts(&Case::new(&history.entries, &history.store, LEASE));
+    assert_eq!((seen(&history).given_up, seen(&history).found_again), (1, 0));
+    let history = history.call(1.6, "four").ok(1.7, "four");
+    assert_eq!((seen(&history).given_up, seen(&history).found_again), (1, 1));
 }

@@ -283,7 +283,7 @@ impl Stage {
     pub fn order(&mut self, what: What) -> Order {
         self.calls += 1;
         let call = format!("call {}", self.calls);
-        Order { call, method: self.kind.method().to_owned(), what, deadline: DEADLINE, cancel: None }
+        Order::new(call, self.kind.method(), what, DEADLINE)
     }
 
     /// The request that the row is about: `bread`, which waits at the gate, under a key, so that it is claimed before it
@@ -386,7 +386,7 @@ impl Stage {
         }
     }
 
-    /// Whether every call whose caller lives has its answer.
+    /// Whether every call that its caller waits for has its answer.
     fn is_answered(&self) -> bool {
         let entries = self.ledger.entries();
         let killed: BTreeSet<u32> = entries.iter().filter_map(|it| killed_caller(&it.event)).collect();
@@ -394,7 +394,7 @@ impl Stage {
         for entry in entries.iter().filter(|it| !killed.contains(&it.pid)) {
             match &entry.event {
                 Event::Invoke(invoke) => drop(open.insert(&invoke.call)),
-                Event::Result { call, .. } => drop(open.remove(call.as_str())),
+                Event::Result { call, .. } | Event::GivenUp { call } => drop(open.remove(call.as_str())),
                 _ => {}
             }
         }

@@ -1,5 +1,6 @@
-//! Random calls from two processes of one caller's name, plain ones and such with a stream or checkpoints, of which some
-//! are cancelled. One of the processes is killed now and then, and what it had asked for is asked for again.
+//! Random calls from two processes of one caller's name, plain ones and such with streams or checkpoints, of which some
+//! are cancelled, some given up, and some read in part only. One of the processes is killed now and then, and what it had
+//! asked for is asked for again, like what was given up.
 
 use std::{
     collections::VecDeque,
@@ -24,12 +25,16 @@ const ASKED_AGAIN: usize = 20;
 const DEADLINE: Duration = Duration::from_secs(180);
 /// How long a call waits that only attaches.
 const ATTACHED: Duration = Duration::from_secs(20);
-/// One of so many calls is cancelled, at random within one of these times, in milliseconds: most calls take no longer than
-/// the first, and few than the last.
+/// One of so many calls is cancelled, and one of so many given up.
 const CANCELLED: u64 = 12;
-const CANCELLED_WITHIN: [u64; 3] = [20, 300, 3_000];
+const GIVEN_UP: u64 = 10;
+/// At random within one of these times, in milliseconds: most calls take no longer than the first, and few than the last.
+const WITHIN: [u64; 3] = [20, 300, 3_000];
 /// A stream has fewer items than this; a writer may send as many before it hears of a reader.
 const ITEMS: u64 = 3_000;
+/// One of so many streams is left by its reader. It has between this and twice as many items, and longer pauses: most
+/// writers are still at work when they stop for that.
+const LEFT: u64 = 3;
 /// Between two kills of a caller, in seconds.
 const KILL_EVERY: u64 = 25;
 
@@ -41,6 +46,8 @@ pub(super) struct Load {
     mortal: Process,
     calls: u64,
     keyed: VecDeque<Order>,
+    /// The newest of those with a key.
+    given_up: VecDeque<Order>,
     killed: u64,
 }
 
@@ -48,7 +55,8 @@ impl Load {
     pub(super) fn start(stage: &Stage, random: Random, rate: u64) -> anyhow::Result<Self> {
         let place = stage.place(&stage.servers.urls());
         let (steady, mortal) = (place.start_caller()?, place.start_caller()?);
-        Ok(Self { place, random, rate, steady, mortal, calls: 0, keyed: VecDeque::new(), killed: 0 })
+        let (keyed, given_up) = (VecDeque::new(), VecDeque::new());
+        Ok(Self { place, random, rate, steady, mortal, calls: 0, keyed, given_up, killed: 0 })
     }
 
     /// The process that is never killed.
@@ -103,30 +111,36 @@ impl Load {
             _ => self.plain_one(),
         };
         if self.random.within(0..CANCELLED) == 0 {
-            let most = *self.random.one_of(&CANCELLED_WITHIN).expect("there are some");
-            order.cancel = Some(Duration::from_millis(self.random.within(0..most)));
+            order.cancel = Some(self.moment());
+        }
+        if self.random.within(0..GIVEN_UP) == 0 {
+            order.gives_up = Some(self.moment());
+            if matches!(order.what, What::Run(_, Some(_))) {
+                remember(&mut self.given_up, &order);
+            }
         }
         order
     }
 
-    /// With a stream or with checkpoints, or one that waits to be cancelled.
+    fn moment(&mut self) -> Duration {
+        let most = *self.random.one_of(&WITHIN).expect("there are some");
+        Duration::from_millis(self.random.within(0..most))
+    }
+
+    /// With streams or with checkpoints, or one that waits to be cancelled.
     fn long_one(&mut self) -> Order {
         let keyed = self.random.within(0..2) == 0;
-        let pour = Pour {
-            items: self.random.within(1..ITEMS),
-            pause: self.random.within(0..40),
-            gate: false,
-            fails: u32::from(self.random.within(0..4) == 0),
-        };
-        match self.random.within(0..6) {
-            0 => self.run("resume", Work::Pour(pour), keyed),
-            1 => self.run("anew", Work::Pour(pour), keyed),
+        let fails = u32::from(self.random.within(0..4) == 0);
+        match self.random.within(0..7) {
+            0 => self.stream("resume", fails, keyed),
+            1 => self.stream("anew", fails, keyed),
             // Nobody else can read what is not stored.
-            2 => self.run("loose", Work::Pour(pour), false),
-            3 => self.run("fill", Work::Pour(pour), keyed),
-            4 => {
+            2 => self.stream("loose", fails, false),
+            3 => self.stream("fill", fails, keyed),
+            4 => self.stream("trade", fails, keyed),
+            5 => {
                 let count = u32::try_from(self.random.within(1..12)).unwrap_or(1);
-                let steps = Work::Steps { count, millis: self.random.within(1..600), fails: pour.fails };
+                let steps = Work::Steps { count, millis: self.random.within(1..600), fails };
                 self.run(self.place.kind.method(), steps, keyed)
             }
             _ => {
@@ -134,6 +148,17 @@ impl Load {
                 self.run(self.place.kind.method(), Work::Heed(millis), keyed)
             }
         }
+    }
+
+    fn stream(&mut self, method: &str, fails: u32, keyed: bool) -> Order {
+        let leaves = self.random.within(0..LEFT) == 0;
+        let (items, pause) = if leaves { (ITEMS..2 * ITEMS, 0..100) } else { (1..ITEMS, 0..40) };
+        let (items, pause) = (self.random.within(items), self.random.within(pause));
+        let mut order = self.run(method, Work::Pour(Pour { items, pause, gate: false, fails }), keyed);
+        if leaves {
+            order.leaves = Some(self.random.within(1..ITEMS / 2));
+        }
+        order
     }
 
     fn plain_one(&mut self) -> Order {
@@ -158,10 +183,13 @@ impl Load {
                 order.deadline = Duration::from_millis(self.random.within(5..300));
                 order
             }
-            _ => match self.random.one_of(self.keyed.make_contiguous()).cloned() {
-                Some(order) => self.again(order),
-                None => self.run(plain, Work::Wait(moment), true),
-            },
+            known => {
+                let orders = if known < 93 { &mut self.keyed } else { &mut self.given_up };
+                match self.random.one_of(orders.make_contiguous()).cloned() {
+                    Some(order) => self.again(order),
+                    None => self.run(plain, Work::Wait(moment), true),
+                }
+            }
         }
     }
 
@@ -169,19 +197,18 @@ impl Load {
         let call = self.call();
         let job = Job { name: format!("job of {call}"), work };
         let what = What::Run(job, keyed.then(|| format!("key of {call}")));
-        let order = Order { call, method: method.to_owned(), what, deadline: DEADLINE, cancel: None };
+        let order = Order::new(call, method, what, DEADLINE);
         if keyed {
-            self.keyed.push_back(order.clone());
-            self.keyed.drain(..self.keyed.len().saturating_sub(REMEMBERED));
+            remember(&mut self.keyed, &order);
         }
         order
     }
 
     /// An earlier call once more: as it was, only attached to, or, by mistake, with another job.
     fn again(&mut self, mut order: Order) -> Order {
-        (order.call, order.cancel) = (self.call(), None);
+        order = Order::new(self.call(), &order.method, order.what, order.deadline);
         // Who attaches to a stream that it is to send does not know what to send.
-        let sends = order.method == "fill";
+        let sends = matches!(&*order.method, "fill" | "trade");
         order.what = match (order.what, self.random.within(0..20)) {
             (What::Run(_, Some(key)), 0..8) if !sends => {
                 // It may never have been published.
@@ -193,4 +220,9 @@ impl Load {
         };
         order
     }
+}
+
+fn remember(orders: &mut VecDeque<Order>, order: &Order) {
+    orders.push_back(order.clone());
+    orders.drain(..orders.len().saturating_sub(REMEMBERED));
 }

@@ -28,7 +28,8 @@ use trouble::Trouble;
 const STEEP: f64 = 1024.0 * 1024.0;
 /// What takes less time says nothing of memory: caches and pools still fill.
 const TELLING: Duration = Duration::from_secs(5 * 60);
-/// In less time a fault may meet no stream, and no handler with a checkpoint.
+/// In less time a fault may meet no stream and no handler with a checkpoint, no handler hear that its reader has left, and
+/// nobody find again what was given up.
 const EVENTFUL: Duration = Duration::from_secs(60);
 /// Often enough to see an outcome that is kept for two minutes.
 const KEEP_UP: Duration = Duration::from_secs(15);
@@ -126,10 +127,11 @@ impl Summary {
 
     /// Whether something that the load is there for did not happen: a promise about it was not tried.
     pub fn is_vacuous(&self) -> bool {
-        let Counts { items, restarts, cancels, cancelled, checkpoints_found, .. } = self.counts;
-        let has_met_all =
-            self.settings.time < EVENTFUL || ![restarts, cancelled, checkpoints_found].contains(&0);
-        [items, cancels, self.faults()].contains(&0) || !has_met_all
+        let Counts { items, left, given_up, cancels, .. } = self.counts;
+        let Counts { restarts, left_alone, found_again, cancelled, checkpoints_found, .. } = self.counts;
+        let has_met_all = self.settings.time < EVENTFUL
+            || ![restarts, left_alone, found_again, cancelled, checkpoints_found].contains(&0);
+        [items, left, given_up, cancels, self.faults()].contains(&0) || !has_met_all
     }
 
     /// Whether no promise is broken.
@@ -148,18 +150,23 @@ impl Summary {
     /// The line for all, in the form that everything which proves something prints.
     pub fn proof(&self) -> String {
         format!(
-            "proof | soak, {} | {} s, {} requests, {} streams of {} items, {} cancels | {} faults, {} redeliveries, \
-             {} re-attached, {} streams in two attempts, {} cancelled, {} checkpoints found, {} broken promises",
+            "proof | soak, {} | {} s, {} requests, {} streams of {} items, {} left, {} given up, {} cancels | \
+             {} faults, {} redeliveries, {} re-attached, {} streams in two attempts, {} left alone, {} found again, \
+             {} cancelled, {} checkpoints found, {} broken promises",
             self.settings.servers,
             self.settings.time.as_secs(),
             self.counts.calls,
             self.counts.streams,
             self.counts.items,
+            self.counts.left,
+            self.counts.given_up,
             self.counts.cancels,
             self.faults(),
             self.counts.redeliveries,
             self.counts.reattached,
             self.counts.restarts,
+            self.counts.left_alone,
+            self.counts.found_again,
             self.counts.cancelled,
             self.counts.checkpoints_found,
             self.broken.iter().map(|(_, what)| what.len()).sum::<usize>(),

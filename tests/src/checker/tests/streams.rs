@@ -83,6 +83,29 @@ fn a_call_with_a_value_has_all_of_its_items() {
 }
 
 #[test]
+fn a_reader_that_leaves_has_read_from_the_first_item_on_without_a_gap() {
+    let left = |method: &str, pieces: &[Piece]| {
+        call(method, vec![flow(End::Reads("one".into()), pieces, Close::Left)])
+    };
+    for method in ["anew", "resume"] {
+        left(method, &[items(2, 1, 4)]).holds();
+        left(method, &[items(2, 1, 9)]).holds();
+        left(method, &[items(2, 2, 4)]).breaks([RULE]);
+        left(method, &[items(2, 1, 4), items(2, 4, 5)]).breaks([RULE]);
+        left(method, &[items(2, 1, 4), items(2, 6, 7)]).breaks([RULE]);
+        // There were no more.
+        left(method, &[items(2, 1, 10)]).breaks([RULE]);
+        left(method, &[items(3, 1, 4)]).breaks([RULE]);
+    }
+    left("resume", &[items(1, 1, 4), items(2, 5, 6)]).holds();
+    left("anew", &[items(1, 1, 4), Piece::Restarted(2), items(2, 1, 1)]).holds();
+    left("anew", &[items(1, 1, 4), items(2, 5, 6)]).breaks([RULE]);
+    // The second attempt may have had fewer.
+    left("anew", &[items(1, 1, 12)]).holds();
+    left("resume", &[items(1, 1, 12)]).breaks([RULE]);
+}
+
+#[test]
 fn a_call_without_a_value_has_no_whole_stream() {
     let ends = |close: Close| {
         let history = History::default().call_of(0.0, "one", |invoke| invoke.method = "anew".into());
@@ -90,6 +113,7 @@ fn a_call_without_a_value_has_no_whole_stream() {
         history.answer(0.9, "one", Class::Unknown, None).drained(1.0)
     };
     ends(Close::Closed).holds();
+    ends(Close::Left).holds();
     ends(Close::All).breaks([RULE]);
 }
 
