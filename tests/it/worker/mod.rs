@@ -7,6 +7,7 @@
 mod site;
 mod workshop;
 
+mod cancel;
 mod checkpoint;
 mod cluster;
 mod death;
