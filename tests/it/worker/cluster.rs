@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::StreamExt;
-use requite::RunningServer;
+use requite::{CancelAnswer, RunningServer};
 use requite_test::NatsCluster;
 use serde_json::Value;
 
@@ -13,7 +13,10 @@ use tests::{
     mill::{SiloClient, Work},
 };
 
-use super::site::{PATIENCE, Site, barriers_of, call, calls, eventually, job, renewed};
+use super::{
+    cancel::{has_heeded, may_have_run, started},
+    site::{PATIENCE, Site, barriers_of, call, calls, eventually, job, renewed},
+};
 
 const CONSUMER: &str = "$JS.API.CONSUMER.INFO.rq_REQ_silo.store";
 
@@ -155,4 +158,37 @@ async fn request_of_a_killed_worker_is_taken_over() {
     site.ledger.open_gate();
     assert_eq!(answer.await.unwrap().unwrap().worker, "second");
     assert_eq!(second.stats().runs, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelled_requests_are_ended_by_who_has_them_or_comes_next() {
+    let cluster = NatsCluster::start(3).await.unwrap();
+    let site = site(&cluster).await;
+    let first = site.process_of("silo", "first", Duration::ZERO);
+    eventually("it pulls", async || site.ask(CONSUMER, "").await["num_waiting"].as_u64() > Some(0)).await;
+    let caller = caller(&site).await;
+    let heeds = started(caller.store(job("heeds", Work::Heed(240_000)))).await;
+    let left = started(caller.store(job("left", Work::Gate)).key("left")).await;
+    for name in ["heeds", "left"] {
+        site.reaches("first", name, Step::Start).await;
+    }
+    heeds.cancel().await.unwrap();
+    let answer = heeds.await;
+    assert!(has_heeded(&answer), "{answer:?}");
+    first.kill().await.unwrap();
+    let waits = started(caller.store(job("waits", Work::Gate))).await;
+    for call in [&left, &waits, &left] {
+        assert_eq!(call.cancel().await, Ok(CancelAnswer::Signalled));
+    }
+    let second = worker(&site, "second").await;
+    let id = waits.id().clone();
+    assert!(!may_have_run(waits.await));
+    eventually("a replica says so", async || {
+        caller.cancel(&id).await == Ok(CancelAnswer::CancelledBeforeStart)
+    })
+    .await;
+    assert!(may_have_run(left.await));
+    settled(&site).await;
+    assert_eq!(site.story("left"), ["first Start 1"]);
+    assert_eq!(second.stats().runs, 0);
 }
