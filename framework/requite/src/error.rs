@@ -321,19 +321,25 @@ pub struct Cancelled {
     pub may_have_run: bool,
 }
 
-/// Why it is not known that a call is cancelled.
+/// Why it is not known that a call is cancelled. In any case it is safe to cancel again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CancelError {
-    /// It was not stored: the call goes on. Cancel again.
-    #[error(transparent)]
-    Unavailable(#[from] Unavailable),
-    /// Whether it was stored is not known. Cancel again: that does no harm.
-    #[error("it is not known whether the call is cancelled: no server has answered")]
+    /// It was not stored: the call goes on.
+    #[error("not cancelled, and the call goes on: {0}")]
+    Unavailable(Unavailable),
+    /// No server has answered for 15 s, and whether it was stored is not known: the call goes on, or ends as cancelled.
+    #[error("no server has answered: the call may be cancelled or go on; cancel it again")]
     Unknown,
     /// The service cannot be a token of a subject.
     #[error(transparent)]
     Name(#[from] crate::name::InvalidName),
+}
+
+impl From<Unavailable> for CancelError {
+    fn from(why: Unavailable) -> Self {
+        Self::Unavailable(why)
+    }
 }
 
 /// A request that ended without the handler's word. Its effects may have happened.

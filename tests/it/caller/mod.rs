@@ -4,6 +4,7 @@ mod abandoned;
 mod answers;
 mod attach;
 mod cancel;
+mod cancel_in_vain;
 mod connecting;
 mod cut;
 mod events;

@@ -87,7 +87,7 @@ impl<T: ReplyType, E: HandlerError> Accepted<T, E> {
     ///
     /// # Errors
     ///
-    /// If it could not be stored that the call is cancelled.
+    /// If it could not be stored that the call is cancelled, or no server says whether it was.
     pub async fn cancel(&self) -> Result<CancelAnswer, CancelError> {
         self.cancel.run().await
     }

@@ -38,6 +38,10 @@ pub enum CancelAnswer {
     /// It is stored that the call is cancelled. A handler that runs is told, and may still end in its own way; one that
     /// has not started is not started any more, also if all workers are busy or none is there. The call itself says how it
     /// ended.
+    ///
+    /// That is also the answer where nothing is stored under the id, because it never was or is not kept any more: who may
+    /// call may not look into the queue. The first worker that looks forgets it then, and what is called under the id after
+    /// that is not cancelled.
     Signalled,
     /// The call has ended before.
     AlreadyDone,
