@@ -62,6 +62,19 @@ pub enum SetupError {
         /// The shortest that is safe on this many replicas.
         least: std::time::Duration,
     },
+    /// The stream of items may not grow as large as the largest item that the server takes. It would be removed as soon as it
+    /// is stored, and with it all others.
+    #[error(
+        "{stream} may take {bytes} bytes, but one item may need {least}: raise `item_bytes` or lower `max_payload`"
+    )]
+    ItemsDoNotFit {
+        /// The stream.
+        stream: String,
+        /// Its limit.
+        bytes: u64,
+        /// The least that is needed with the server's `max_payload`.
+        least: u64,
+    },
     /// A stream or consumer does not exist, and set-up may not create it.
     #[error("{what} does not exist; run set-up once with `Setup::Create`")]
     Missing {
@@ -214,7 +227,7 @@ pub enum SinkError {
     /// The handler has to stop: its lease is lost, or its worker ends.
     #[error("the handler has to stop: its request may be in other hands")]
     Stopped,
-    /// The stream of items took nothing for 15 s: there is none, it is full, or no server leads it.
+    /// The stream of items took nothing for 15 s: there is none, its servers have no room, or none of them leads it.
     #[error("items cannot be stored: {text}")]
     Refused {
         /// What the server said.

@@ -31,6 +31,9 @@ const MAX_WAITING: i64 = 2_048;
 /// The oldest nats-server on which compare-and-set through a transform was seen to hold, on three replicas too.
 const MIN_SERVER: (u64, u64, u64) = (2, 12, 8);
 
+/// What a stored message takes beside its headers and body: its subject, and the server's own 34 bytes.
+const BESIDE_MESSAGE: u64 = 1024;
+
 /// Whether streams and consumers that are missing are created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Setup {
@@ -55,7 +58,8 @@ pub struct StreamLimits {
     /// is retained.
     pub record_bytes: u64,
     /// Bytes that the items of streams may take; the oldest give way, and whoever has not read them by then is told that
-    /// they are lost. 1 GiB by default: what is unread of a stream is at most 16,384 items or 2 MiB, and one item.
+    /// they are lost. 1 GiB by default: what is unread of a stream is at most 16,384 items or 2 MiB, and one item. At least
+    /// the server's `max_payload` and 1 KiB.
     pub item_bytes: u64,
     /// Bytes that dead letters may take; the oldest give way. 64 MiB by default.
     pub dead_letter_bytes: u64,
@@ -100,9 +104,12 @@ pub(crate) async fn prepare<B: Broker>(broker: &B, plan: &Plan<'_>) -> Result<Pr
     for method in plan.methods {
         check_lease(method, plan.limits.replicas)?;
     }
-    let secret = put_with_secret(broker, plan, &plan.subjects.record_stream(), records).await?;
+    let (secret, _) = put_with_secret(broker, plan, &plan.subjects.record_stream(), records).await?;
     let item_secret = if plan.methods.iter().any(Method::stores_items) {
-        Some(put_with_secret(broker, plan, &plan.subjects.item_stream(), items).await?)
+        check_item_bytes(broker, plan, as_limit(plan.limits.item_bytes))?;
+        let (secret, found) = put_with_secret(broker, plan, &plan.subjects.item_stream(), items).await?;
+        check_item_bytes(broker, plan, found.config.max_bytes)?;
+        Some(secret)
     } else {
         None
     };
@@ -133,6 +140,19 @@ fn check_lease(method: &Method, replicas: u8) -> Result<(), SetupError> {
         return Err(SetupError::LeaseTooShort { method: method.name.into(), lease: method.lease, least });
     }
     Ok(())
+}
+
+/// A server acknowledges what is larger than its stream may be, tells whoever listens now, and removes it with all that was
+/// there: neither end of a stream of items would know.
+fn check_item_bytes<B: Broker>(broker: &B, plan: &Plan<'_>, max_bytes: i64) -> Result<(), SetupError> {
+    let least = broker.server().max_payload as u64 + BESIDE_MESSAGE;
+    // Below 0 there is no limit.
+    match u64::try_from(max_bytes) {
+        Ok(bytes) if bytes < least => {
+            Err(SetupError::ItemsDoNotFit { stream: plan.subjects.item_stream(), bytes, least })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn base(name: String, subjects: Vec<String>, limits: &StreamLimits) -> StreamConfig {
@@ -246,7 +266,7 @@ async fn put_with_secret<B: Broker>(
     plan: &Plan<'_>,
     name: &str,
     config: fn(&Plan<'_>, &str) -> StreamConfig,
-) -> Result<String, SetupError> {
+) -> Result<(String, StreamInfo), SetupError> {
     let found = match api::stream_info(broker, name).await {
         Err(failure) if failure.is_not_found() && plan.setup == Setup::Create => {
             let secret = data_encoding::HEXLOWER.encode(&random_bits());
@@ -261,7 +281,7 @@ async fn put_with_secret<B: Broker>(
     let secret = secret(plan.subjects, &found)
         .ok_or_else(|| drift(name, "subject_transform", "a transform with a secret", "none"))?;
     compare_stream(&config(plan, &secret), &found.config)?;
-    Ok(secret)
+    Ok((secret, found))
 }
 
 /// The secret in the transform of a record stream or an item stream.

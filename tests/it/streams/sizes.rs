@@ -1,13 +1,16 @@
 //! Items of no bytes, of as many as fit, and of one more.
 
-use requite::{Accepted, CallError, Items, ItemsError, NoError, Reason, Sink, SinkError};
+use requite::{
+    Accepted, CallError, Items, ItemsError, NoError, Reason, ServeError, Server, SetupError, Sink, SinkError,
+    StreamLimits,
+};
 use requite_test::NatsServer;
 
 use super::{
-    fixture::{Hall, SinkError_},
+    fixture::{Belt, BeltClient, Hall, SinkError_},
     flow::all,
 };
-use crate::caller::fixture::{SOON, within};
+use crate::caller::fixture::{SHOP, SOON, connect, info, within};
 
 /// The most that one item may take on a server with `max_payload` as it is by default.
 async fn largest(hall: &Hall) -> usize {
@@ -105,4 +108,42 @@ async fn frames_are_no_larger_than_the_server_takes() {
     }
     within(SOON, numbers.finish()).await.unwrap();
     assert_eq!(within(SOON, call).await.unwrap(), last * (last + 1) / 2);
+}
+
+/// A server acknowledges such an item, and removes it with all others.
+#[tokio::test]
+async fn a_stream_without_room_for_the_largest_item_is_refused_and_one_with_just_as_much_keeps_it() {
+    let nats = NatsServer::start().await.unwrap();
+    let start = async |item_bytes| {
+        let mut limits = StreamLimits::default();
+        limits.item_bytes = item_bytes;
+        Server::new(&connect(&nats.url(), "office").await).serve(Belt::default()).limits(limits).start().await
+    };
+    let least = async |item_bytes| match start(item_bytes).await.map(drop) {
+        Err(ServeError::Setup(SetupError::ItemsDoNotFit { least, .. })) => least,
+        other => panic!("not refused: {other:?}"),
+    };
+    let enough = least(1 << 20).await;
+    assert_eq!(least(enough - 1).await, enough);
+    let worker = start(enough).await.unwrap();
+    let client = BeltClient::new(connect(&nats.url(), SHOP).await);
+    let hall = Hall { nats, belt: Belt::default(), worker, client };
+    let most = largest(&hall).await - TEXT_HEADER;
+    let call = within(SOON, hall.client.shelf(vec![most]).key("large").open()).await.unwrap();
+    let later = BeltClient::new(connect(&hall.nats.url(), SHOP).await);
+    for (mut texts, call) in [call, within(SOON, later.attach_shelf("large").open()).await.unwrap()] {
+        assert_eq!(within(SOON, texts.next()).await.unwrap().unwrap().len(), most);
+        assert_eq!(within(SOON, texts.next()).await, None);
+        within(SOON, call).await.unwrap();
+    }
+    // Also of one that somebody has made smaller since.
+    let Hall { nats, worker, .. } = hall;
+    worker.shutdown().await;
+    let mut config = info(&nats, "rq_ITM_belt").await["config"].take();
+    config["max_bytes"] = (enough - 1).into();
+    let answer = nats.ask("$JS.API.STREAM.UPDATE.rq_ITM_belt", config.to_string()).await.unwrap();
+    assert!(!String::from_utf8_lossy(&answer).contains("error"), "{answer:?}");
+    let server = Server::new(&connect(&nats.url(), "office").await).serve(Belt::default());
+    let refused = server.start().await.map(drop);
+    assert!(matches!(refused, Err(ServeError::Setup(SetupError::ItemsDoNotFit { .. }))), "{refused:?}");
 }
