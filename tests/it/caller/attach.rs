@@ -4,7 +4,7 @@ use std::{future::IntoFuture, time::Duration};
 
 use requite::{CallError, Reason, Unknown, Why};
 
-use super::fixture::{ClerkClient, Office, SHOP, SOON, Stamped, connect, serve, until, within};
+use super::fixture::{ClerkClient, Office, SHOP, SOON, Stamped, connect, serve, stored, until, within};
 
 #[tokio::test]
 async fn a_running_call_is_attached_to_by_key_and_by_id() {
@@ -74,7 +74,8 @@ async fn an_id_of_another_caller_or_method_is_not_found() {
 async fn the_id_in_unknown_leads_to_the_outcome() {
     let office = Office::open().await;
     let client = office.client().await;
-    let unknown = within(SOON, client.hold("a".into()).deadline(Duration::from_millis(300))).await;
+    // What has not begun by then never does.
+    let unknown = within(SOON, client.hold("a".into()).deadline(SOON / 3)).await;
     let Err(CallError::Unknown(Unknown { id, why: Why::DeadlinePassed, .. })) = unknown else {
         panic!("{unknown:?}")
     };
@@ -90,9 +91,12 @@ async fn the_id_in_unknown_leads_to_the_outcome() {
 async fn a_call_that_expired_in_the_queue_of_nobody_never_runs() {
     let (nats, clerk) = Office::open().await.close().await;
     let client = ClerkClient::new(connect(&nats.url(), SHOP).await);
-    let unknown =
-        within(SOON, client.stamp("a".into()).key("order").deadline(Duration::from_millis(300))).await;
+    let deadline = Duration::from_millis(300);
+    let unknown = within(SOON, client.stamp("a".into()).key("order").deadline(deadline)).await;
     assert!(matches!(unknown, Err(CallError::Unknown(_))), "{unknown:?}");
+    until("the request is stored", async || stored(&nats, "rq_REQ_clerk").await == 1).await;
+    // It counts from when the request was stored, which may have been a moment ago.
+    tokio::time::sleep(deadline * 2).await;
 
     let worker = serve(&nats.url(), clerk.clone()).await;
     let late = within(SOON, client.attach_stamp("order")).await;
