@@ -142,8 +142,7 @@ async fn events_come_in_order_and_late_watchers_see_the_last_progress() {
     let mut events = call.events();
     let (half, before) = report(&mut events).await;
     assert_eq!((half.fraction(), half.text()), (Some(0.5), Some("half")));
-    let [CallEvent::Accepted { sequence: Some(1..) }, CallEvent::Started { attempt: 1, .. }] = &before[..]
-    else {
+    let [CallEvent::Accepted { .. }, CallEvent::Started { attempt: 1, .. }] = &before[..] else {
         panic!("{before:?}")
     };
 
@@ -154,8 +153,7 @@ async fn events_come_in_order_and_late_watchers_see_the_last_progress() {
     let mut late = attached.events();
     let (seen, before) = report(&mut late).await;
     assert_eq!(seen, half);
-    let [CallEvent::Accepted { sequence: Some(1..) }, CallEvent::Started { attempt: 1, .. }] = &before[..]
-    else {
+    let [CallEvent::Accepted { .. }, CallEvent::Started { attempt: 1, .. }] = &before[..] else {
         panic!("{before:?}")
     };
 
@@ -250,7 +248,7 @@ async fn a_handler_reports_on_while_its_worker_hears_nothing_of_the_server() {
     shop.proxy.freeze();
     shop.go_on.add_permits(1);
     let mut there = shop.printer.there.subscribe();
-    within(SOON, there.wait_for(Option::is_some)).await.expect("the printer holds the sender");
+    within(2 * SOON, there.wait_for(Option::is_some)).await.expect("the printer holds the sender");
     shop.proxy.thaw();
     let mut last = 0;
     while last < PAGES {
