@@ -144,6 +144,9 @@ impl<T: ReplyType, E: HandlerError, S> Call<T, E, S> {
     /// waits, nobody works. It is told to the servers in the background, so a process that ends at once may not get that
     /// far; [`Accepted::cancel`] waits for it.
     ///
+    /// A handler that is dropped because its request goes on elsewhere, its worker stops or its lease is lost, cancels
+    /// nothing: the next attempt may make the call under the same key, and gets its answer.
+    ///
     /// ```no_run
     /// # use std::time::Duration;
     /// # use requite::prelude::*;
@@ -160,7 +163,8 @@ impl<T: ReplyType, E: HandlerError, S> Call<T, E, S> {
     }
 
     /// Cancels a call that a handler makes if the handler's own request is cancelled, or if the handler is dropped before
-    /// the call's end. Elsewhere it is the same as [`cancel_on_drop`](Self::cancel_on_drop).
+    /// the call's end, unless the request goes on elsewhere. Otherwise it is the same as
+    /// [`cancel_on_drop`](Self::cancel_on_drop).
     ///
     /// ```
     /// # use requite::prelude::*;
@@ -246,8 +250,10 @@ impl<T: ReplyType, E: HandlerError, S> Call<T, E, S> {
         let request = Some((envelope, body));
         let mut drive = Drive::new(inner, target, request, limits.deadline, machine, options.observer);
         drive.cancel_on_drop = options.cancel_on_drop || options.cascade;
-        drive.parent = options.cascade.then(nested::request).flatten();
-        let is_cancelled = drive.parent.as_ref().is_some_and(|parent| parent.cancelled().is_some());
+        drive.cascade = options.cascade;
+        drive.parent = drive.cancel_on_drop.then(nested::request).flatten();
+        let is_cancelled =
+            options.cascade && drive.parent.as_ref().is_some_and(|parent| parent.cancelled().is_some());
         // Under a key it may have been made before.
         if is_cancelled && !keyed {
             return Err(CallError::Cancelled(Cancelled { may_have_run: false }));

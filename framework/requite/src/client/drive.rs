@@ -64,8 +64,10 @@ pub(super) struct Drive {
     listeners: Vec<AbortHandle>,
     /// Whether to cancel what is dropped before its end.
     pub(super) cancel_on_drop: bool,
-    /// The request on whose behalf the call is made, if it is to be cancelled with that.
+    /// The request on whose behalf the call is made, where a drop cancels.
     pub(super) parent: Option<Arc<Held>>,
+    /// Whether it is to be cancelled with that, and nobody passes that on yet.
+    pub(super) cascade: bool,
     finished: bool,
     operation: Option<Operation>,
     begun: bool,
@@ -88,7 +90,8 @@ impl Drop for Drive {
         if let Some(on_end) = self.on_end.take() {
             on_end(End::Dropped);
         }
-        if self.cancel_on_drop && self.begun && !self.finished {
+        let is_left = self.parent.as_ref().is_some_and(|parent| parent.goes_on_elsewhere());
+        if self.cancel_on_drop && self.begun && !self.finished && !is_left {
             let cancel = self.cancel();
             self.client.runtime.spawn(async move { give_up(&cancel).await });
         }
@@ -126,6 +129,7 @@ impl Drive {
             listeners: Vec::new(),
             cancel_on_drop: false,
             parent: None,
+            cascade: false,
             finished: false,
             operation: None,
             begun: false,
@@ -305,7 +309,9 @@ impl Drive {
         if !self.machine.is_accepted() {
             return None;
         }
-        if let Some(parent) = self.parent.take() {
+        if std::mem::take(&mut self.cascade)
+            && let Some(parent) = self.parent.clone()
+        {
             self.cancel_with(parent);
         }
         // Of a call that is only attached to, nothing is known before the first sign of it.

@@ -79,7 +79,7 @@ pub(crate) async fn store(held: &Arc<Held>, keeper: &Keeper, body: Bytes) -> Res
         Stop::No => outcome().is_some(),
         // The handler is about to be dropped, to go on elsewhere: no answer may lead it to another end.
         Stop::HandOver => false,
-        Stop::Over => true,
+        Stop::Over | Stop::Elsewhere => true,
     })
     .await;
     outcome().unwrap_or(Err(CheckpointError::Stopped))

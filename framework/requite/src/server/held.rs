@@ -37,8 +37,10 @@ pub(crate) enum Stop {
     No = 0,
     /// The worker lets go in good order: the handler is dropped, and its request handed on.
     HandOver = 1,
-    /// The request is somebody else's, or at its end.
+    /// The request is at its end.
     Over = 2,
+    /// The request is somebody else's, or free for somebody else.
+    Elsewhere = 3,
 }
 
 /// One delivery from its arrival to its end.
@@ -158,7 +160,10 @@ impl Held {
         let (over, cancelled) = (machine.is_over(), machine.is_cancelled());
         drop(machine);
         if over {
-            self.release();
+            self.release(match action {
+                Action::Ack { tell: false } => Stop::Over,
+                _ => Stop::Elsewhere,
+            });
         }
         if cancelled && self.cancelled().is_none() {
             self.cancelled.store(now.0.max(1), Ordering::Release);
@@ -180,10 +185,10 @@ impl Held {
         read(&self.machine.lock().expect("the attempt does not panic"))
     }
 
-    fn release(&self) {
+    fn release(&self, why: Stop) {
         if !self.released.swap(true, Ordering::AcqRel) {
             self.method.slots.release();
-            self.stop(Stop::Over);
+            self.stop(why);
             if let Some(reports) = self.reports.get() {
                 reports.changed.notify_one();
             }
@@ -237,7 +242,23 @@ impl Held {
         match self.stop.load(Ordering::Acquire) {
             0 => Stop::No,
             1 => Stop::HandOver,
-            _ => Stop::Over,
+            2 => Stop::Over,
+            _ => Stop::Elsewhere,
+        }
+    }
+
+    /// Whether the request goes on elsewhere, and with it what is done on its behalf: its next attempt may wait for a call
+    /// that this one leaves.
+    pub(crate) fn goes_on_elsewhere(&self) -> bool {
+        if self.cancelled().is_some() {
+            return false;
+        }
+        match self.stopping() {
+            // Nobody may have noticed yet that it is lost.
+            Stop::No => self.lease().is_lost(self.now()),
+            Stop::HandOver => !self.method.options.once,
+            Stop::Over => false,
+            Stop::Elsewhere => true,
         }
     }
 

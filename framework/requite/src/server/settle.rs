@@ -96,7 +96,7 @@ pub(crate) async fn drive(held: &Held, mut action: Action, keeper: &Keeper, via:
             }
             Action::Forget => {
                 tracing::warn!(subject = %held.subject, "let go of a request: its lease is lost or somebody else's");
-                held.stop(Stop::Over);
+                held.stop(Stop::Elsewhere);
                 return Next::Rest;
             }
         };
