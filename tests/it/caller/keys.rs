@@ -1,8 +1,11 @@
 //! Keys: what makes two calls one, what keeps them apart, and which texts may be one.
 
-use std::future::IntoFuture;
+use std::{
+    future::IntoFuture,
+    sync::{Arc, Mutex},
+};
 
-use requite::{CallError, Client, Rejected};
+use requite::{CallError, CallEvent, Client, Rejected};
 
 use super::fixture::{ClerkClient, Office, SHOP, SOON, within};
 
@@ -52,6 +55,41 @@ async fn a_key_with_another_payload_is_refused_when_the_first_was_only_queued() 
     assert_eq!(within(SOON, first).await.unwrap().text, "a");
     within(SOON, busy).await.unwrap();
     assert_eq!(office.clerk.runs(), 2);
+}
+
+#[tokio::test]
+async fn a_call_whose_key_is_taken_is_told_nothing_of_the_call_that_has_it() {
+    let office = Office::open().await;
+    let (one, two) = (office.client().await, office.client().await);
+    let seen = Arc::<Mutex<Vec<CallEvent>>>::default();
+    let refused = async |key: &str| {
+        let sees = Arc::clone(&seen);
+        let call = two.queue("b".into()).key(key);
+        let refused =
+            within(SOON, call.on_event(move |event| sees.lock().unwrap().push(event.clone()))).await;
+        assert!(matches!(refused, Err(CallError::Rejected(Rejected::IdReused))), "{refused:?}");
+        let seen = std::mem::take(&mut *seen.lock().unwrap());
+        assert!(seen.iter().all(|event| matches!(event, CallEvent::Sent { .. })), "{seen:?}");
+    };
+    let busy = within(SOON, one.queue("busy".into()).start()).await.unwrap();
+    office.clerk.has_begun(1).await;
+    let first = within(SOON, one.queue("a".into()).key("order").start()).await.unwrap();
+    // While the first waits for its turn, nobody can say yet whose request it is.
+    let mut second = within(SOON, two.queue("b".into()).key("order").start()).await.unwrap();
+    let mut events = second.events();
+    office.clerk.let_go();
+    assert_eq!(within(SOON, events.next()).await, None);
+    within(SOON, second).await.unwrap_err();
+    assert_eq!(within(SOON, first).await.unwrap().text, "a");
+    within(SOON, busy).await.unwrap();
+
+    refused("order").await;
+    office.clerk.hold_back();
+    let third = within(SOON, one.queue("a".into()).key("another").start()).await.unwrap();
+    office.clerk.has_begun(3).await;
+    refused("another").await;
+    office.clerk.let_go();
+    within(SOON, third).await.unwrap();
 }
 
 #[tokio::test]

@@ -315,7 +315,7 @@ impl Drive {
             self.cancel_with(parent);
         }
         // Of a call that is only attached to, nothing is known before the first sign of it.
-        if self.request.is_some() {
+        if self.request.is_some() && self.machine.is_ours() {
             self.watch.accepted();
         }
         self.until_accepted.then_some(Rest::Accepted)
@@ -350,7 +350,10 @@ impl Drive {
                 SignalKind::Stored => Some(Event::StoredBefore),
                 SignalKind::Unknown => None,
                 SignalKind::Started | SignalKind::Alive | SignalKind::Progress => {
-                    self.watch.heard(*sign, now);
+                    // A signal does not say which payload it is about.
+                    if self.machine.is_ours() {
+                        self.watch.heard(*sign, now);
+                    }
                     Some(Event::Alive)
                 }
             },
@@ -384,8 +387,12 @@ impl Drive {
         let route = &self.target.route;
         let record = Record::decode(payload).filter(|record| record.method == route.method.as_str())?;
         route.observe(record.stored, now);
-        self.watch.sequence = Some(record.request);
         let seen = Seen { kind: record.kind, hash: record.hash, attempt: record.attempt };
+        if self.machine.is_anothers(seen.hash) {
+            // What became of that is nobody's business here.
+            return Some(seen);
+        }
+        self.watch.sequence = Some(record.request);
         if seen.kind == Kind::Outcome {
             let attempt = record.attempt;
             self.outcome = Some(Outcome {

@@ -24,7 +24,8 @@ pub enum CallEvent {
         /// How often this call has been sent.
         number: u32,
     },
-    /// The request is stored: from now on it ends in an outcome.
+    /// The request is stored: from now on it ends in an outcome. For a call with a key that was used before, it is told once
+    /// that request is known to have the same payload.
     Accepted {
         /// The request's number in the service's stream of requests, if the server told it to this caller.
         sequence: Option<u64>,

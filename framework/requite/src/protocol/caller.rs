@@ -39,6 +39,15 @@ enum UnderWay {
     Workers,
 }
 
+/// What the id of a keyed call stands for: the request that was stored under it may have another payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Meaning {
+    Unknown,
+    /// This call's request was stored, and nobody has looked yet for the record of an earlier one.
+    Stored,
+    Ours,
+}
+
 /// Why the workers are asked, or the record is read a last time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Lapse {
@@ -53,6 +62,7 @@ pub(crate) struct Caller {
     limits: Limits,
     hash: Option<PayloadHash>,
     resend: bool,
+    meaning: Meaning,
     phase: Phase,
     accepted_at: Moment,
     /// The last sign that the call goes on; feeds limits of silence.
@@ -81,6 +91,7 @@ impl Caller {
             limits,
             hash,
             resend,
+            meaning: if hash.is_some() { Meaning::Unknown } else { Meaning::Ours },
             phase: Phase::Accepting,
             accepted_at: Moment(0),
             heard: Moment(0),
@@ -109,6 +120,16 @@ impl Caller {
     /// Whether an earlier publish of this call may have been stored, whatever the last one's answer was.
     pub(crate) fn is_in_doubt(&self) -> bool {
         self.doubt
+    }
+
+    /// Whether what is stored under the id is this call's request, and not one with another payload, as far as is known.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.meaning == Meaning::Ours
+    }
+
+    /// Whether a record with this hash is of a request with another payload.
+    pub(crate) fn is_anothers(&self, hash: PayloadHash) -> bool {
+        self.hash.is_some_and(|own| own != hash)
     }
 
     /// When to feed [`Event::Due`].
@@ -244,6 +265,9 @@ impl Caller {
         match answer {
             Answer::Stored if self.read_again => {
                 self.accepted(now);
+                if self.meaning == Meaning::Unknown {
+                    self.meaning = Meaning::Stored;
+                }
                 self.look(Duration::ZERO, now)
             }
             Answer::Stored => {
@@ -322,6 +346,9 @@ impl Caller {
         if read.is_ok() {
             self.failures = 0;
         }
+        if read == Ok(None) && self.meaning == Meaning::Stored {
+            self.meaning = Meaning::Ours;
+        }
         match read {
             Ok(Some(seen)) => match self.seen(seen, now) {
                 finish @ Action::Finish(_) => finish,
@@ -384,9 +411,10 @@ impl Caller {
     }
 
     fn seen(&mut self, seen: Seen, now: Moment) -> Action {
-        if self.hash.is_some_and(|hash| hash != seen.hash) {
+        if self.is_anothers(seen.hash) {
             return self.finish(Verdict::IdReused);
         }
+        self.meaning = Meaning::Ours;
         match seen.kind {
             Kind::Outcome => return self.finish(Verdict::Outcome),
             // A claim that was read may be a dead worker's: it proves a start, and is no sign of life.

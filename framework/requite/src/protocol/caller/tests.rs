@@ -92,6 +92,31 @@ fn a_stored_first_publish_is_accepted_and_a_resend_is_followed_by_a_read() {
 }
 
 #[test]
+fn what_is_stored_under_a_key_is_the_calls_own_once_a_record_says_so_or_there_is_none() {
+    assert!(fresh([]).0.is_ours() && Caller::attached(limits(), None).is_ours());
+    let others = Event::Pushed(Seen { hash: [2; 16], ..record(Kind::Claim) });
+    for (events, is_ours) in [
+        (vec![answer(Answer::Stored)], false),
+        (vec![answer(Answer::Stored), FAILED], false),
+        (vec![answer(Answer::Stored), NOTHING], true),
+        (vec![answer(Answer::Stored), Event::Alive], false),
+        (vec![answer(Answer::Exists), NOTHING], false),
+        (vec![answer(Answer::Exists), NOTHING, Event::Alive], false),
+        (vec![answer(Answer::Exists), NOTHING, Event::Pushed(record(Kind::Claim))], true),
+        (vec![answer(Answer::Exists), read(Kind::Released)], true),
+        (vec![answer(Answer::Duplicate), NOTHING], false),
+        (vec![answer(Answer::Duplicate), NOTHING, answer(Answer::Stored), NOTHING], true),
+        (vec![answer(Answer::Exists), others.clone()], false),
+        (vec![Event::Alive, answer(Answer::Stored), NOTHING], false),
+    ] {
+        assert_eq!(keyed(events.clone()).0.is_ours(), is_ours, "{events:?}");
+    }
+    let caller = keyed([]).0;
+    assert!(caller.is_anothers([2; 16]) && !caller.is_anothers(MINE) && !fresh([]).0.is_anothers(MINE));
+    assert_eq!(keyed([answer(Answer::Exists), others]).1, Action::Finish(Verdict::IdReused));
+}
+
+#[test]
 fn a_duplicate_is_no_proof() {
     let (caller, action) = fresh([answer(Answer::Duplicate)]);
     assert!(!caller.is_accepted() && caller.is_in_doubt());
