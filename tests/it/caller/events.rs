@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use futures_util::StreamExt;
 use requite::{CallEvent, prelude::*};
 
 use super::fixture::{LEASE, Office, SHOP, SOON, connect, serve, until, within};
@@ -62,6 +63,42 @@ async fn a_slow_handler_is_watched_from_the_first_publish_to_the_outcome() {
     let stats = worker.stats();
     assert_eq!((stats.runs, stats.redeliveries), (1, 0), "{stats:?}");
     assert!(stats.heartbeats >= beats.len() as u64, "{stats:?}");
+}
+
+/// What a call hears that nobody polls waits for whoever comes: of heartbeats, the newest.
+#[tokio::test]
+async fn heartbeats_that_nobody_reads_are_counted_and_not_kept() {
+    const MANY: u32 = 10_000;
+    let office = Office::open().await;
+    let (client, stranger) = (office.client().await, office.stranger().await);
+    let mut signals = stranger.subscribe("rq.sig.clerk.>").await.unwrap();
+    stranger.flush().await.unwrap();
+    let (seen, marked) = (Seen::default(), Seen::default());
+    let unpolled = within(SOON, client.hold("a".into()).start()).await.unwrap().on_event(seen.observer());
+    let beat = within(SOON, signals.skip(1).next()).await.unwrap();
+    let polled = within(SOON, client.hold("b".into()).start()).await.unwrap().on_event(marked.observer());
+    let last = beat.subject.replace(unpolled.id().as_str(), polled.id().as_str());
+    let polled = tokio::spawn(async move { polled.await });
+
+    for _ in 0..MANY {
+        let headers = beat.headers.clone().unwrap();
+        stranger.publish_with_headers(beat.subject.clone(), headers, beat.payload.clone()).await.unwrap();
+    }
+    // Behind all others on the same subscription, and told to who listens.
+    let mut payload = beat.payload.to_vec();
+    let worker = payload.windows(6).position(|field| field == b"worker").unwrap() + 7;
+    payload[worker..worker + 26].fill(b'z');
+    stranger.publish_with_headers(last, beat.headers.unwrap(), payload.into()).await.unwrap();
+    let is_last =
+        |event: &CallEvent| matches!(event, CallEvent::Alive { worker, .. } if worker.starts_with("zz"));
+    until("the last one has come", async || marked.0.lock().unwrap().iter().any(is_last)).await;
+
+    office.clerk.let_go();
+    within(SOON, unpolled).await.unwrap();
+    within(SOON, polled).await.unwrap().unwrap();
+    let beats: Vec<_> = seen.take().into_iter().filter(|it| matches!(it, CallEvent::Alive { .. })).collect();
+    let Some(CallEvent::Alive { heard: MANY.., .. }) = beats.last() else { panic!("{beats:?}") };
+    assert!(beats.len() < 5, "{}", beats.len());
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ pub enum CallEvent {
         /// Above 1.
         attempt: u32,
     },
-    /// The worker's heartbeat.
+    /// The worker's heartbeat; of several that came while nobody awaited the call, the last.
     Alive {
         /// The worker.
         worker: String,

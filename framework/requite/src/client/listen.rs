@@ -82,7 +82,7 @@ fn sort(message: Message, subjects: &CallerSubjects, pending: &Pending) {
     {
         let progress = signal.progress.map(|report| (report.number, Progress::from_report(&report)));
         let (kind, worker, attempt) = (signal.kind, signal.worker.to_owned(), signal.attempt);
-        pending.deliver(&address, Mail::Signal(Box::new(Sign { kind, worker, attempt, progress })));
+        pending.deliver(&address, Mail::Signal(Box::new(Sign { kind, worker, attempt, heard: 1, progress })));
     }
 }
 

@@ -33,19 +33,41 @@ pub(super) enum Mail {
     Reminder,
 }
 
-/// A signal that came.
+/// How much mail waits for a call that nobody polls.
+const MOST: usize = 32;
+
+/// A signal that came, and those that it makes no news.
 #[derive(Clone, Debug)]
 pub(super) struct Sign {
     pub(super) kind: SignalKind,
     pub(super) worker: String,
     pub(super) attempt: u32,
+    /// How many they are.
+    pub(super) heard: u32,
     /// The last report of the attempt, and its number.
     pub(super) progress: Option<(u64, Progress)>,
 }
 
 impl Mail {
-    fn is_progress(&self) -> bool {
-        matches!(self, Self::Signal(sign) if sign.kind == SignalKind::Progress)
+    /// Whether a later piece makes this one no news.
+    fn is_replaced_by(&self, later: &Self) -> bool {
+        match (self, later) {
+            (Self::Signal(earlier), Self::Signal(later)) => {
+                earlier.kind == later.kind && earlier.attempt == later.attempt
+            }
+            (Self::Reconnected, Self::Reconnected)
+            | (Self::Denied, Self::Denied)
+            | (Self::Reminder, Self::Reminder) => true,
+            _ => false,
+        }
+    }
+
+    fn take_over(&mut self, earlier: Self) {
+        if let (Self::Signal(later), Self::Signal(earlier)) = (self, earlier) {
+            later.heard = later.heard.saturating_add(earlier.heard);
+            // Whoever sends them may leave out what it has said.
+            later.progress = later.progress.take().or(earlier.progress);
+        }
     }
 }
 
@@ -64,28 +86,55 @@ struct Mails {
     rest: VecDeque<Mail>,
 }
 
+impl Mails {
+    fn take(&mut self) -> Option<Mail> {
+        let first = self.first.take()?;
+        self.first = self.rest.pop_front();
+        Some(first)
+    }
+
+    /// Puts a piece behind those that are there, in place of what it makes no news.
+    fn put_behind(&mut self, mut mail: Mail) {
+        let earlier = if self.first.as_ref().is_some_and(|first| first.is_replaced_by(&mail)) {
+            self.take()
+        } else {
+            let at = self.rest.iter().position(|earlier| earlier.is_replaced_by(&mail));
+            at.and_then(|at| self.rest.remove(at))
+        };
+        if let Some(earlier) = earlier {
+            mail.take_over(earlier);
+        }
+        if self.rest.len() >= MOST {
+            self.drop_one();
+        }
+        match &mut self.first {
+            first @ None => *first = Some(mail),
+            Some(_) => self.rest.push_back(mail),
+        }
+    }
+
+    /// Signals get lost, and a record can be read: of all others there is one each.
+    fn drop_one(&mut self) {
+        let signal = self.rest.iter().position(|it| matches!(it, Mail::Signal(_)));
+        let oldest = signal.or_else(|| self.rest.iter().position(|it| matches!(it, Mail::Record(_))));
+        oldest.and_then(|at| self.rest.remove(at));
+    }
+}
+
 impl Mailbox {
     pub(super) fn put(&self, mail: Mail) {
         let mut mails = self.mail.lock().expect("nobody panics with a mailbox in hand");
         if mails.first.is_none() {
             mails.first = Some(mail);
-        } else if let Some(last) =
-            mails.rest.back_mut().filter(|last| last.is_progress() && mail.is_progress())
-        {
-            // A call that nobody polls gets a lot of it.
-            *last = mail;
         } else {
-            mails.rest.push_back(mail);
+            mails.put_behind(mail);
         }
         drop(mails);
         self.arrived.notify_one();
     }
 
     fn take(&self) -> Option<Mail> {
-        let mut mails = self.mail.lock().expect("nobody panics with a mailbox in hand");
-        let first = mails.first.take()?;
-        mails.first = mails.rest.pop_front();
-        Some(first)
+        self.mail.lock().expect("nobody panics with a mailbox in hand").take()
     }
 
     /// The next piece of mail. Cancelling loses nothing.
@@ -326,8 +375,86 @@ fn key(service: &str, id: &str) -> Box<str> {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Address, Mail, Pending, REMINDED_WITHIN};
-    use crate::name::Instance;
+    use super::*;
+    use crate::broker::Headers;
+
+    fn signal(kind: SignalKind, attempt: u32, number: u32) -> Mail {
+        let progress = Some((u64::from(number), Progress::of(number, 9)));
+        let sign = Sign { kind, worker: "w".into(), attempt, heard: 1, progress };
+        Mail::Signal(Box::new(sign))
+    }
+
+    fn record(number: u8) -> Mail {
+        Mail::Record(Message {
+            subject: "rq.in".into(),
+            reply: None,
+            headers: Headers::default(),
+            status: None,
+            description: None,
+            payload: vec![number].into(),
+        })
+    }
+
+    /// What a mailbox holds, in short: records by their number, signals by their kind, attempt, count and report.
+    fn all(mailbox: &Mailbox) -> Vec<String> {
+        std::iter::from_fn(|| mailbox.take())
+            .map(|mail| match mail {
+                Mail::Record(message) => format!("record {}", message.payload[0]),
+                Mail::Signal(it) => {
+                    let report = it.progress.map_or(0, |(number, _)| number);
+                    format!("{:?} {} x{} {report}", it.kind, it.attempt, it.heard)
+                }
+                other => format!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn of_signals_that_nobody_reads_the_newest_is_kept_with_their_count() {
+        let mailbox = Mailbox::default();
+        for number in 1..=1_000 {
+            mailbox.put(signal(SignalKind::Alive, 1, number));
+            mailbox.put(signal(SignalKind::Progress, 1, number));
+            mailbox.put(Mail::Reconnected);
+        }
+        mailbox.put(record(7));
+        for number in 1..=3 {
+            mailbox.put(Mail::Reminder);
+            mailbox.put(signal(SignalKind::Alive, 2, number));
+        }
+        let kept = ["Alive 1 x1000 1000", "Progress 1 x1000 1000", "Reconnected", "record 7"];
+        assert_eq!(all(&mailbox), [&kept[..], &["Reminder", "Alive 2 x3 3"]].concat());
+        assert!(all(&mailbox).is_empty());
+    }
+
+    #[test]
+    fn what_says_nothing_of_progress_takes_over_what_was_said() {
+        let mailbox = Mailbox::default();
+        mailbox.put(signal(SignalKind::Alive, 1, 5));
+        let Mail::Signal(mut silent) = signal(SignalKind::Alive, 1, 6) else { unreachable!() };
+        silent.progress = None;
+        mailbox.put(Mail::Signal(silent));
+        assert_eq!(all(&mailbox), ["Alive 1 x2 5"]);
+    }
+
+    #[test]
+    fn mail_that_nobody_reads_is_bounded_and_signals_go_before_records() {
+        let mailbox = Mailbox::default();
+        mailbox.put(Mail::Denied);
+        mailbox.put(record(1));
+        mailbox.put(Mail::Reconnected);
+        for attempt in 1..=1_000 {
+            mailbox.put(signal(SignalKind::Started, attempt, attempt));
+        }
+        let kept = all(&mailbox);
+        assert_eq!(kept.len(), 1 + MOST);
+        assert_eq!(kept[..3], ["Denied", "record 1", "Reconnected"]);
+        assert_eq!(kept[MOST], "Started 1000 x1 1000");
+
+        (0..=255).for_each(|number| mailbox.put(record(number)));
+        let kept = all(&mailbox);
+        assert_eq!((kept.len(), kept[MOST].as_str()), (1 + MOST, "record 255"));
+    }
 
     async fn reminding() -> (Arc<Pending>, tokio::task::JoinHandle<()>) {
         let pending = Arc::new(Pending::new(Instance::random()));

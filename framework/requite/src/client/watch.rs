@@ -87,12 +87,12 @@ impl Watch {
 
     /// A sign of life.
     pub(super) fn heard(&mut self, sign: Sign, now: Moment) {
-        let Sign { kind, worker, attempt, progress } = sign;
+        let Sign { kind, worker, attempt, heard, progress } = sign;
         if !self.started(&worker, attempt, now) {
             return;
         }
         if kind == SignalKind::Alive {
-            self.beats += 1;
+            self.beats = self.beats.saturating_add(heard);
             let (heard, since) = (self.beats, now.since(self.started.1));
             self.observers.tell(&CallEvent::Alive { worker, attempt, heard, since });
         }
