@@ -16,6 +16,7 @@ mod keys;
 mod leaving;
 mod malformed;
 mod many;
+mod mistimed;
 mod permissions;
 mod progress;
 mod quorum;

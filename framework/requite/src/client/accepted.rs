@@ -1,6 +1,14 @@
 //! A call that is stored: what may be done with it until it ends.
 
-use std::{any::Any, fmt, future::IntoFuture, marker::PhantomData, panic, pin::Pin, sync::Arc};
+use std::{
+    any::Any,
+    fmt,
+    future::IntoFuture,
+    marker::PhantomData,
+    panic,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+};
 
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -43,6 +51,8 @@ struct Task<T, E> {
     answer: JoinHandle<Result<T, CallError<E>>>,
     /// The streams of the call keep it going too.
     alive: Arc<AbortOnDrop>,
+    /// What asking to cancel comes to, once the call has ended.
+    ended: Arc<OnceLock<CancelAnswer>>,
 }
 
 struct AbortOnDrop(AbortHandle);
@@ -89,7 +99,16 @@ impl<T: ReplyType, E: HandlerError> Accepted<T, E> {
     ///
     /// If it could not be stored that the call is cancelled, or no server says whether it was.
     pub async fn cancel(&self) -> Result<CancelAnswer, CancelError> {
-        self.cancel.run().await
+        let ended = match &self.course {
+            Course::Here { drive, .. } => drive.ended(),
+            Course::Beside(task) => task.ended.get().copied(),
+            Course::Changing => None,
+        };
+        // Its record may not be kept any more.
+        match ended {
+            Some(answer) => Ok(answer),
+            None => self.cancel.run().await,
+        }
     }
 
     /// Watches the rest of the call's life; first of all it is told how the call stands. The function is called in between, so
@@ -149,9 +168,17 @@ impl<T: ReplyType, E: HandlerError> Accepted<T, E> {
         self.course = match std::mem::replace(&mut self.course, Course::Changing) {
             Course::Here { mut drive, finished, .. } => {
                 let observers = drive.share_observers();
-                let answer = turns::spawn(async move { finish(&mut drive, finished).await });
+                let ended = Arc::<OnceLock<_>>::default();
+                let ends = Arc::clone(&ended);
+                let answer = turns::spawn(async move {
+                    let answer = finish(&mut drive, finished).await;
+                    if let Some(answer) = drive.ended() {
+                        let _ = ends.set(answer);
+                    }
+                    answer
+                });
                 let alive = Arc::new(AbortOnDrop(answer.abort_handle()));
-                Course::Beside(Task { observers, answer, alive })
+                Course::Beside(Task { observers, answer, alive, ended })
             }
             beside => beside,
         };

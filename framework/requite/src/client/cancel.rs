@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::broadcast;
+use tokio::{sync::broadcast, task::AbortHandle};
 
 use super::{Inner, ask::streams_of, drive::PUBLISH_WITHIN};
 use crate::{
@@ -13,7 +13,9 @@ use crate::{
     error::{CancelError, Unavailable},
     name::RequestId,
     protocol::caller::Streams,
+    server::held::Held,
     subject::{CANCEL, ServiceSubjects},
+    turns,
     wire::{
         VERSION, header,
         record::{Kind, Record, Status},
@@ -39,12 +41,31 @@ pub enum CancelAnswer {
     /// has not started is not started any more, also if all workers are busy or none is there. The call itself says how it
     /// ended.
     ///
-    /// That is also the answer where nothing is stored under the id, because it never was or is not kept any more: who may
-    /// call may not look into the queue. The first worker that looks forgets it then, and what is called under the id after
-    /// that is not cancelled.
+    /// By key or id, it is also the answer where nothing is known of the call: its outcome is not kept any more, or no such
+    /// call was made. Then nothing comes of it: what is called later under that key is not cancelled. Only where an earlier
+    /// wish to cancel the key lies unread, because no worker runs, one for the later call finds no place beside it.
     Signalled,
     /// The call has ended before.
     AlreadyDone,
+}
+
+impl CancelAnswer {
+    /// What there is to say of a call that has come to its end.
+    pub(super) fn to_ended(status: Option<Status>, attempt: u32) -> Self {
+        match status {
+            Some(Status::Cancelled) if attempt == 0 => Self::CancelledBeforeStart,
+            Some(Status::Cancelled) => Self::Signalled,
+            _ => Self::AlreadyDone,
+        }
+    }
+
+    /// What a record says; nothing if it says nothing of the end or a cancellation.
+    fn to(record: &Record<'_>) -> Option<Self> {
+        match record.kind {
+            Kind::Outcome => Some(Self::to_ended(record.status, record.attempt)),
+            _ => record.cancel.then_some(Self::Signalled),
+        }
+    }
 }
 
 /// A call that may be cancelled.
@@ -77,20 +98,28 @@ impl Cancel {
         let (caller, id) = (self.client.config.caller.as_str(), self.id.as_str());
         let (stream, subject) = (self.subjects.record_stream(), self.subjects.record(caller, id));
         let found = api::read_any(&self.client.broker, &stream, &subject).await.ok()??;
-        let record = Record::decode(&found)?;
-        match (record.kind, record.status) {
-            (Kind::Outcome, Some(Status::Cancelled)) if record.attempt == 0 => {
-                Some(CancelAnswer::CancelledBeforeStart)
-            }
-            (Kind::Outcome, Some(Status::Cancelled)) => Some(CancelAnswer::Signalled),
-            (Kind::Outcome, _) => Some(CancelAnswer::AlreadyDone),
-            _ => record.cancel.then_some(CancelAnswer::Signalled),
+        CancelAnswer::to(&Record::decode(&found)?)
+    }
+
+    /// Cancels where nobody waits for the answer.
+    pub(super) async fn give_up(&self) {
+        if let Err(error) = self.store().await {
+            tracing::warn!(id = %self.id, %error, "a call that nobody waits for could not be cancelled");
         }
+    }
+
+    /// Cancels the call when its parent is cancelled, for as long as it lasts.
+    pub(super) fn with(self, parent: Arc<Held>) -> AbortHandle {
+        let passes_on = turns::spawn(async move {
+            parent.until(|| parent.cancelled().is_some()).await;
+            self.give_up().await;
+        });
+        passes_on.abort_handle()
     }
 
     /// Stores the wish. It has no message id: there is at most one for each call that is not settled, and asking again
     /// later does no harm.
-    pub(super) async fn store(&self) -> Result<(), CancelError> {
+    async fn store(&self) -> Result<(), CancelError> {
         let broker = &self.client.broker;
         let subject = self.subjects.cancel(self.client.config.caller.as_str(), self.id.as_str());
         let headers =

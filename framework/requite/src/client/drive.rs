@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use tokio::{runtime, task::AbortHandle};
 
 use super::{
-    Inner,
+    CancelAnswer, Inner,
     answers::{Done, End, Outcome, answered, read},
     ask::{any_worker, ask_streams, ask_workers},
     cancel::Cancel,
@@ -26,7 +26,6 @@ use crate::{
         time::Moment,
     },
     server::held::Held,
-    turns,
     wire::{
         VERSION, header,
         record::{Kind, Record},
@@ -93,7 +92,7 @@ impl Drop for Drive {
         let is_left = self.parent.as_ref().is_some_and(|parent| parent.goes_on_elsewhere());
         if self.cancel_on_drop && self.begun && !self.finished && !is_left {
             let cancel = self.cancel();
-            self.client.runtime.spawn(async move { give_up(&cancel).await });
+            self.client.runtime.spawn(async move { cancel.give_up().await });
         }
     }
 }
@@ -165,15 +164,17 @@ impl Drive {
         Cancel { client: Arc::clone(&self.client), subjects: route.subjects.clone(), id: id.clone() }
     }
 
-    /// Cancels the call when its parent is cancelled, for as long as it lasts. Not before it is accepted: what asks to
-    /// cancel must not be stored before the request is.
-    fn cancel_with(&mut self, parent: Arc<Held>) {
-        let cancel = self.cancel();
-        let passes_on = turns::spawn(async move {
-            parent.until(|| parent.cancelled().is_some()).await;
-            give_up(&cancel).await;
-        });
-        self.listeners.push(passes_on.abort_handle());
+    /// What asking to cancel comes to, where the end of the call is here already, read or not.
+    pub(super) fn ended(&self) -> Option<CancelAnswer> {
+        if let Some(outcome) = &self.outcome {
+            return Some(CancelAnswer::to_ended(outcome.status, outcome.attempt));
+        }
+        self.mailbox.find(|mail| {
+            let Mail::Record(message) = mail else { return None };
+            let record = Record::decode(&message.payload).filter(|it| it.kind == Kind::Outcome)?;
+            let is_own = self.is_genuine(message) && !self.machine.is_anothers(record.hash);
+            is_own.then(|| CancelAnswer::to_ended(record.status, record.attempt))
+        })
     }
 
     /// Whether this call's request is new, and nobody else can have made it.
@@ -309,10 +310,11 @@ impl Drive {
         if !self.machine.is_accepted() {
             return None;
         }
+        // Not before: what asks to cancel must not be stored before the request is.
         if std::mem::take(&mut self.cascade)
             && let Some(parent) = self.parent.clone()
         {
-            self.cancel_with(parent);
+            self.listeners.push(self.cancel().with(parent));
         }
         // Of a call that is only attached to, nothing is known before the first sign of it.
         if self.request.is_some() && self.machine.is_ours() {
@@ -460,12 +462,5 @@ impl Drive {
             tokio::time::sleep(after).await;
             answered(api::store(&broker, message, PUBLISH_WITHIN).await)
         })
-    }
-}
-
-/// Cancels where nobody waits for the answer.
-async fn give_up(cancel: &Cancel) {
-    if let Err(error) = cancel.store().await {
-        tracing::warn!(id = %cancel.id, %error, "a call that nobody waits for could not be cancelled");
     }
 }

@@ -137,6 +137,12 @@ impl Mailbox {
         self.mail.lock().expect("nobody panics with a mailbox in hand").take()
     }
 
+    /// Looks through what nobody has taken yet, oldest first.
+    pub(super) fn find<T>(&self, look: impl FnMut(&Mail) -> Option<T>) -> Option<T> {
+        let mails = self.mail.lock().expect("nobody panics with a mailbox in hand");
+        mails.first.iter().chain(&mails.rest).find_map(look)
+    }
+
     /// The next piece of mail. Cancelling loses nothing.
     pub(super) async fn next(&self) -> Mail {
         loop {

@@ -122,11 +122,12 @@ pub(super) async fn hear(
     }
 }
 
-/// Whether a message that asks to cancel this request is stored, and not yet written into its record.
+/// Whether a message that asks to cancel this request is stored, and not yet written into its record. One that was stored
+/// before the request is about no request, or about an earlier one of the same key. Both lie in one stream.
 pub(super) async fn is_stored(held: &Held, via: &AnyBroker) -> Result<bool, ()> {
     let (service, origin) = (&held.method.service, held.origin());
     let subject = service.subjects.cancel(origin.caller, origin.id);
-    let reading = api::read_next(via, &service.request_stream, &subject, 1);
+    let reading = api::read_next(via, &service.request_stream, &subject, held.sequence + 1);
     let read = tokio::time::timeout(settle::answer_within(held), reading).await;
     match read {
         Ok(Ok(found)) => Ok(found.is_some_and(|message| check(&message) == Some(Checked::Cancel))),
@@ -147,6 +148,8 @@ pub(super) struct Cancel {
     pub(super) method: Arc<MethodRuntime>,
     pub(super) subject: Subject,
     pub(super) ack: Subject,
+    /// Its own in the stream of requests.
+    pub(super) sequence: u64,
     pub(super) expires: Moment,
 }
 
@@ -167,7 +170,7 @@ impl Cancel {
         async move {
             let service = &slot.0.service;
             let origin = service.subjects.parse_request(&self.subject).expect("checked on arrival");
-            let looked = tokio::time::timeout(LOOK, look(service, origin)).await;
+            let looked = tokio::time::timeout(LOOK, look(service, origin, self.sequence)).await;
             match looked {
                 Ok(Ok(true)) => {
                     let now = service.broker.now();
@@ -183,12 +186,13 @@ impl Cancel {
     }
 }
 
-/// Does what the record asks for; whether it says now that the request is cancelled, or nothing is left to cancel.
-async fn look(service: &ServiceRuntime, origin: Origin<'_>) -> Result<bool, ApiFailure> {
+/// Does what the record asks for; whether it says now that the request is cancelled, or nothing is left to cancel. `asked`
+/// is where it is stored that somebody asked: what was stored behind that is not meant.
+async fn look(service: &ServiceRuntime, origin: Origin<'_>, asked: u64) -> Result<bool, ApiFailure> {
     let subject = service.subjects.record(origin.caller, origin.id);
     let read = || api::read_leader(&service.broker, &service.record_stream, &subject);
     let Some(found) = read().await? else {
-        return match request(service, origin).await? {
+        return match request(service, origin, asked).await? {
             Some(request) => Ok(mark(service, origin, &request).await),
             // It may have come to its end between the two looks.
             None => Ok(read().await?.is_none()),
@@ -199,6 +203,7 @@ async fn look(service: &ServiceRuntime, origin: Origin<'_>) -> Result<bool, ApiF
     };
     match record.kind {
         Kind::Outcome | Kind::CancelRequested => Ok(true),
+        Kind::Claim | Kind::Released if record.request > asked => Ok(true),
         Kind::Claim | Kind::Released if record.cancel => Ok(true),
         Kind::Claim => {
             tell_owner(service, origin, &record).await;
@@ -211,13 +216,17 @@ async fn look(service: &ServiceRuntime, origin: Origin<'_>) -> Result<bool, ApiF
     }
 }
 
-/// The request itself, where it is stored.
-async fn request(service: &ServiceRuntime, origin: Origin<'_>) -> Result<Option<RawMessage>, ApiFailure> {
+/// The request itself, where it is stored before `asked`.
+async fn request(
+    service: &ServiceRuntime,
+    origin: Origin<'_>,
+    asked: u64,
+) -> Result<Option<RawMessage>, ApiFailure> {
     let filter = service.subjects.request_of_any_method(origin.caller, origin.id);
     let mut next = 1;
     loop {
         let found = api::read_next(&service.broker, &service.request_stream, &filter, next).await?;
-        let Some(message) = found else {
+        let Some(message) = found.filter(|it| it.seq < asked) else {
             return Ok(None);
         };
         if let Some(Checked::Call(_)) = check(&message) {

@@ -295,7 +295,7 @@ impl Puller {
             Checked::Cancel if self.draining.is_cancelled() => self.keeper.nak(&ack, Duration::ZERO, expires),
             Checked::Cancel => {
                 let (method, subject) = (Arc::clone(&self.method), message.subject);
-                let cancel = Cancel { method, subject, ack, expires };
+                let cancel = Cancel { method, subject, ack, sequence, expires };
                 self.tasks.spawn(turns::own(cancel.attend(self.keeper.clone())));
             }
             // Set-up's own message has a caller that nobody can be, and is acked unseen below.
