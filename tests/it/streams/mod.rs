@@ -14,3 +14,4 @@ mod restarts;
 mod retries;
 mod silence;
 mod sizes;
+mod taken;

@@ -77,6 +77,9 @@ pub struct Call<T, E, S = ()> {
 impl<T: ReplyType, E: HandlerError, S> Call<T, E, S> {
     /// Names the call: a call with the same key, from any process of this caller, is the same call and gets the same
     /// answer, for as long as the outcome is kept. The same key with another payload is `Rejected(IdReused)`.
+    ///
+    /// Whether a request that was made under the key before has the same payload, is known once a worker has it in hand. A
+    /// call that is `open`ed meanwhile is accepted, and its streams are read and written from then on.
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.options.key = Some(key.into());
         self

@@ -208,6 +208,11 @@ impl Drive {
         self.machine.is_accepted()
     }
 
+    /// Whether the request is known to be this call's own, and not another's with the same key.
+    pub(super) fn is_ours(&self) -> bool {
+        self.machine.is_ours()
+    }
+
     pub(super) fn is_in_doubt(&self) -> bool {
         self.machine.is_in_doubt()
     }

@@ -2,6 +2,8 @@
 
 use std::{any::Any, sync::Arc};
 
+use tokio::sync::watch;
+
 use super::{
     Accepted, Attach, Call,
     answers::{End, Outcome},
@@ -188,6 +190,7 @@ async fn opened<T: ReplyType, E: HandlerError, S>(call: Call<T, E, S>) -> Result
     drive.on_end = Some(flows.on_end());
     let (finished, is_fresh) = match drive.go(true).await {
         Rest::Accepted => (None, drive.is_fresh()),
+        // Its hash was compared.
         Rest::Finished(Verdict::Outcome) => (Some(Verdict::Outcome), false),
         Rest::Finished(verdict) => return Err(refusal(verdict, &drive)),
     };
@@ -270,10 +273,14 @@ impl Flows {
         })
     }
 
-    /// The worker's heartbeats are signs of life of its streams, too.
-    fn observer(&self) -> Observer {
+    /// The worker's heartbeats are signs of life of its streams, too. And that the call is accepted is told once its request
+    /// is known to be its own.
+    fn observer(&self, is_ours: watch::Sender<bool>) -> Observer {
         let Self { up, down } = self.clone();
         Box::new(move |event| {
+            if let CallEvent::Accepted { .. } = event {
+                is_ours.send_replace(true);
+            }
             if let CallEvent::Started { .. } | CallEvent::Restarted { .. } | CallEvent::Alive { .. } = event {
                 if let Some(down) = &down {
                     down.hear();
@@ -285,6 +292,16 @@ impl Flows {
         })
     }
 
+    fn begin(self, ears: Option<Ears>, is_fresh: bool) {
+        if let Some((flow, ears)) = self.down.zip(ears) {
+            turns::spawn(flow.run(ears, is_fresh));
+        }
+        if let Some(flow) = self.up {
+            turns::spawn(flow.run());
+        }
+    }
+
+    /// Nothing is read, written or said of a stream before the request under its key is known to be the call's own.
     fn start<T: ReplyType, E: HandlerError>(
         self,
         drive: Drive,
@@ -293,13 +310,20 @@ impl Flows {
         is_fresh: bool,
     ) -> Opened<T, E> {
         let content_type = drive.client.config().content_type;
+        let is_ours = drive.is_ours();
+        let (tells, mut told) = watch::channel(is_ours);
         let mut call = Accepted::new(Box::new(drive), finished);
-        let alive = call.stream(self.observer());
-        if let Some((flow, ears)) = self.down.clone().zip(ears) {
-            turns::spawn(flow.run(ears, is_fresh));
-        }
-        if let Some(flow) = self.up.clone() {
-            turns::spawn(flow.run());
+        let alive = call.stream(self.observer(tells));
+        if is_ours {
+            self.clone().begin(ears, is_fresh);
+        } else {
+            let flows = self.clone();
+            turns::spawn(async move {
+                // If it is another's, the call ends, and with it who would tell.
+                if told.wait_for(|is_ours| *is_ours).await.is_ok() {
+                    flows.begin(ears, is_fresh);
+                }
+            });
         }
         Opened { flows: self, alive, content_type, call }
     }

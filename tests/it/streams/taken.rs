@@ -1,0 +1,136 @@
+//! Streams of a call whose key is taken by a request with another payload, or with the same.
+
+use std::sync::Arc;
+
+use requite::{CallError, Items, Rejected, Sink, SinkError, prelude::*};
+use requite_test::NatsServer;
+use tokio::sync::Semaphore;
+
+use crate::caller::fixture::{SHOP, SOON, connect, serve, within};
+
+/// Fills trays, and empties them.
+#[derive(Clone)]
+struct Kitchen {
+    gate: Arc<Semaphore>,
+}
+
+#[service(name = "kitchen")]
+impl Kitchen {
+    /// What it was called with, and what came.
+    #[handler]
+    async fn fill(&self, tray: u64, mut items: Items<u64>) -> Vec<u64> {
+        let mut all = vec![tray];
+        while let Some(Ok(item)) = items.next().await {
+            all.push(item);
+        }
+        all
+    }
+
+    /// Three items, and when the test lets it a fourth; whether all went out.
+    #[handler]
+    async fn empty(&self, tray: u64, mut items: Sink<u64>) -> bool {
+        for item in 1..=3 {
+            if items.send(tray + item).await.is_err() {
+                return false;
+            }
+        }
+        self.gate.acquire().await.expect("nobody closes it").forget();
+        items.send(tray + 4).await.is_ok()
+    }
+}
+
+struct Hall {
+    nats: NatsServer,
+    kitchen: Kitchen,
+}
+
+impl Hall {
+    /// A server that is set up, and nobody who serves.
+    async fn closed() -> Self {
+        let (nats, kitchen) =
+            (NatsServer::start().await.unwrap(), Kitchen { gate: Arc::new(Semaphore::new(0)) });
+        serve(&nats.url(), kitchen.clone()).await.shutdown().await;
+        Self { nats, kitchen }
+    }
+
+    /// A caller with a connection of its own.
+    async fn caller(&self) -> KitchenClient {
+        KitchenClient::new(connect(&self.nats.url(), SHOP).await)
+    }
+}
+
+fn is_refused<T>(answer: &Result<T, CallError<impl std::error::Error>>) -> bool {
+    matches!(answer, Err(CallError::Rejected(Rejected::IdReused)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_another_payload_adds_nothing_to_the_stream_of_the_call_that_has_the_key() {
+    let hall = Hall::closed().await;
+    let (one, two) = (hall.caller().await, hall.caller().await);
+    let (mut own, call) = within(SOON, one.fill(1).key("tray").open()).await.unwrap();
+    within(SOON, own.send(1)).await.unwrap();
+    within(SOON, own.flush()).await.unwrap();
+    let (mut others, refused) = within(SOON, two.fill(2).key("tray").open()).await.unwrap();
+    let others = tokio::spawn(async move {
+        others.send(101).await?;
+        others.finish().await
+    });
+    // Time enough for the other to get at the stream.
+    for item in 2..=50 {
+        within(SOON, own.send(item)).await.unwrap();
+        within(SOON, own.flush()).await.unwrap();
+    }
+    within(SOON, own.finish()).await.unwrap();
+
+    let _worker = serve(&hall.nats.url(), hall.kitchen.clone()).await;
+    let whole: Vec<_> = [1].into_iter().chain(1..=50).collect();
+    assert_eq!(within(SOON, call).await.unwrap(), whole);
+    assert_eq!(within(SOON, others).await.unwrap(), Err(SinkError::Ended));
+    let refused = within(SOON, refused).await;
+    assert!(is_refused(&refused), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_another_payload_reads_nothing_of_the_call_that_has_the_key() {
+    let hall = Hall::closed().await;
+    let _worker = serve(&hall.nats.url(), hall.kitchen.clone()).await;
+    let (mut own, call) = within(SOON, hall.caller().await.empty(10).key("tray").open()).await.unwrap();
+    for item in 11..=13 {
+        assert_eq!(within(SOON, own.next()).await, Some(Ok(item)));
+    }
+    for _ in 0..30 {
+        let opened = within(SOON, hall.caller().await.empty(20).key("tray").open()).await;
+        let Ok((mut items, refused)) = opened else {
+            assert!(is_refused(&opened.map(|_| ())));
+            continue;
+        };
+        let read = within(SOON, items.next()).await;
+        assert!(matches!(read, Some(Err(_)) | None), "{read:?}");
+        let refused = within(SOON, refused).await;
+        assert!(is_refused(&refused), "{refused:?}");
+    }
+    hall.kitchen.gate.add_permits(1);
+    assert_eq!(within(SOON, own.next()).await, Some(Ok(14)));
+    assert_eq!(within(SOON, own.next()).await, None);
+    assert!(within(SOON, call).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_the_same_payload_goes_on_with_the_stream_once_a_worker_has_the_call() {
+    let hall = Hall::closed().await;
+    let (mut own, call) = within(SOON, hall.caller().await.fill(1).key("tray").open()).await.unwrap();
+    for item in 1..=3 {
+        within(SOON, own.send(item)).await.unwrap();
+    }
+    within(SOON, own.flush()).await.unwrap();
+    let (mut next, same) = within(SOON, hall.caller().await.fill(1).key("tray").open()).await.unwrap();
+    let _worker = serve(&hall.nats.url(), hall.kitchen.clone()).await;
+    assert_eq!(within(SOON, next.items_stored()).await, Ok(3));
+    within(SOON, next.send(4)).await.unwrap();
+    within(SOON, next.finish()).await.unwrap();
+    let whole = vec![1, 1, 2, 3, 4];
+    assert_eq!(
+        (within(SOON, same).await.unwrap(), within(SOON, call).await.unwrap()),
+        (whole.clone(), whole)
+    );
+}
