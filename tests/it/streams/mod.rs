@@ -15,3 +15,4 @@ mod retries;
 mod silence;
 mod sizes;
 mod taken;
+mod unstored;

@@ -136,6 +136,12 @@ impl Unread {
         self.closed.is_some()
     }
 
+    /// Whether the writer may not have heard yet that its end is here: what is not stored it keeps until then.
+    pub(super) fn answers(&self, now: Moment, idle: Duration) -> bool {
+        let has_end = !self.reader.is_stored() && self.reader.end().is_some();
+        has_end && (self.asked || (self.ending.is_none() && now < self.heard + idle))
+    }
+
     pub(super) fn hear(&mut self, now: Moment) {
         (self.heard, self.silent) = (now, false);
     }
@@ -226,7 +232,7 @@ impl Unread {
     pub(super) fn take(&mut self, mut slot: u64, mut frame: Received, leaves: Moment) -> bool {
         let before = self.reader.slot();
         loop {
-            self.asked |= frame.asks;
+            self.asked |= frame.asks || frame.ends();
             let taken = self.reader.take(slot, frame.there, frame.bytes());
             if let Taken::Restarted { epoch } = taken {
                 self.begin_anew(epoch);
@@ -356,6 +362,7 @@ impl Inflow {
     pub(crate) fn close(&self) {
         let mut unread = self.unread();
         unread.reader.stay();
+        unread.ending.get_or_insert(Ending::Unknown);
         unread.close(Some(ItemsError::Closed));
         drop(unread);
         self.moved.notify_one();

@@ -129,7 +129,7 @@ impl Intake {
         }
         unread.check_end(flow.lane.is_workers);
         if unread.is_done() {
-            return (None, None);
+            return self.answer(&mut unread, now);
         }
         if std::mem::take(&mut unread.asked) {
             return (Some(unread.reader.say_now(false, now)), None);
@@ -165,6 +165,19 @@ impl Intake {
         }
         self.fetch(&unread);
         (None, Some(until))
+    }
+
+    /// All is here. A writer that asks again has not heard so.
+    fn answer(&mut self, unread: &mut Unread, now: Moment) -> (Option<Credit>, Option<Moment>) {
+        if !unread.answers(now, self.flow.idle) {
+            return (None, None);
+        }
+        // That the caller is there is no reason to go on.
+        self.ears.alive = None;
+        if std::mem::take(&mut unread.asked) {
+            return (Some(unread.reader.say_now(false, now)), None);
+        }
+        (None, Some(unread.heard + self.flow.idle))
     }
 
     /// Fetches what comes next, and more behind it if there was more before.
@@ -211,7 +224,7 @@ impl Intake {
         let mut unread = flow.unread();
         let (leaves_at, mut has_moved) = (flow.leaves_at(now), false);
         for (slot, frame) in self.heard.drain(..) {
-            if !unread.reader.leaves() {
+            if !unread.reader.leaves() || unread.reader.end().is_some() {
                 unread.hear(now);
                 has_moved |= unread.take(slot, frame, leaves_at);
             }

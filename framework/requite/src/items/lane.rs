@@ -87,6 +87,11 @@ impl Received {
         }
     }
 
+    /// Whether nothing comes behind it.
+    pub(crate) fn ends(&self) -> bool {
+        matches!(self.there, Slot::Frame(Head { end: Some(_), .. }))
+    }
+
     /// What its items take.
     pub(crate) fn bytes(&self) -> u64 {
         self.items.iter().map(|item| item.len() as u64).sum()

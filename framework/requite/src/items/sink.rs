@@ -81,11 +81,13 @@ impl<T: ItemType> Sink<T> {
         self.flow.send(&mut self.encoded).await
     }
 
-    /// Resolves when every item that was taken is stored.
+    /// Resolves when every item that was taken is stored; of a `volatile` stream, when all have come to the reader's process,
+    /// where a window of them may still be unread.
     ///
     /// # Errors
     ///
-    /// If the stream came to nothing: then some may not be.
+    /// If the stream came to nothing: then some may not be. Of a `volatile` stream [`SinkError::Silent`], too, after which this
+    /// may be called again.
     pub async fn flush(&mut self) -> Result<(), SinkError> {
         self.flow.flush().await
     }
@@ -101,11 +103,13 @@ impl<T: ItemType> Sink<T> {
     }
 
     /// Says that there is nothing more, and resolves when that is stored behind every item, or when the handler reads no
-    /// more or the call has ended: await that for whether the handler has read all of it.
+    /// more or the call has ended: await that for whether the handler has read all of it. Of a `volatile` stream it resolves
+    /// when all of it has come to the handler's process, whether it goes on or not; not before the handler has started and
+    /// has no more than a window of it unread.
     ///
     /// # Errors
     ///
-    /// If the stream came to nothing.
+    /// If the stream came to nothing; of a `volatile` stream also [`SinkError::Silent`].
     pub async fn finish(self) -> Result<(), SinkError> {
         if self.is_callers {
             self.flow.end(End::Finished);

@@ -106,6 +106,10 @@ impl Reader {
         Position { attempt: self.epoch, item: before, slot, before, bytes: self.bytes - bytes }
     }
 
+    pub(crate) fn is_stored(&self) -> bool {
+        self.is_stored
+    }
+
     /// The slot to fetch next.
     pub(crate) fn slot(&self) -> u64 {
         self.slot
@@ -170,7 +174,7 @@ impl Reader {
             return Taken::Nothing;
         };
         self.slot += 1;
-        if head.epoch < self.epoch || self.is_anothers(head) {
+        if head.epoch < self.epoch || self.is_anothers(head) || self.is_behind_the_end() {
             return Taken::Nothing;
         }
         let is_known = head.writer == self.writer;
@@ -198,11 +202,17 @@ impl Reader {
         head.epoch == self.epoch && ![head.writer, WriterId::default()].contains(&self.writer)
     }
 
+    /// What is not stored is listened to behind its end, too, for its writer may not have heard that it is here.
+    fn is_behind_the_end(&self) -> bool {
+        !self.is_stored && self.end.is_some()
+    }
+
     /// Each writer of a stream that is not stored has slots of its own. Whether this one's count: a later one's do once the
     /// first of them is here.
     fn turn_to(&mut self, head: Head, slot: u64) -> bool {
         // Without room for it now, it comes again.
-        let begins = head.epoch > self.epoch && slot == 1 && self.has_room();
+        let is_later = head.epoch > self.epoch && !self.is_behind_the_end();
+        let begins = is_later && slot == 1 && self.has_room();
         if begins {
             (self.slot, self.known) = (1, 0);
         }

@@ -46,6 +46,29 @@ fn what_was_taken_before_the_reader_left_is_written_and_nothing_else_is_taken() 
     assert_eq!(writer.offer_bytes(&item(1, 3)), Err(Broken::Left));
 }
 
+/// The writer may not have heard that its end is here.
+#[test]
+fn behind_the_end_of_what_is_not_stored_frames_are_acknowledged_and_items_say_nothing() {
+    let mut writer = Writer::unstored(1, [1; 16]).up();
+    let mut reader = Reader::new(1, false);
+    writer.offer_bytes(b"1").unwrap();
+    writer.end(End::Finished);
+    writer.ask();
+    let mut last = 0;
+    while let Action::Send(write) = writer.next(Moment(1)) {
+        last = write.slot;
+        reader.take(write.slot, Slot::Frame(read(&write).0), 1);
+    }
+    assert_eq!((last, reader.end()), (2, Some(End::Finished)));
+    for head in [head(1, 2, 1), head(2, 1, 1)] {
+        assert_eq!(reader.take(3, Slot::Frame(head), 1), Taken::Nothing);
+    }
+    assert_eq!(reader.take(1, Slot::Frame(head(2, 1, 1)), 1), Taken::Nothing);
+    assert_eq!((reader.last(), reader.epoch()), (1, 1));
+    writer.credit(reader.say_now(false, Moment(1)), Moment(1));
+    assert!(writer.is_flushed());
+}
+
 #[test]
 fn who_waits_for_room_hears_from_its_reader_that_a_later_one_writes() {
     let large = vec![0; WINDOW_BYTES as usize];

@@ -1,0 +1,113 @@
+//! Streams that nothing stores: who has ended one is told that all has come.
+
+use futures_util::StreamExt;
+use requite::{Items, RunningServer, Sink, async_nats, prelude::*};
+use requite_test::NatsServer;
+use tokio::sync::watch;
+
+use super::fixture::Stuck;
+use crate::caller::fixture::{SHOP, SOON, connect, serve, within};
+
+/// More than may be unread.
+const MANY: u64 = 40_000;
+
+/// Takes all that comes before it does anything else. Clones are the same bin.
+#[derive(Clone, Debug)]
+struct Bin {
+    go_on: watch::Receiver<bool>,
+}
+
+impl Bin {
+    async fn all(mut numbers: Items<u64>) -> Result<Vec<u64>, Stuck> {
+        let mut all = Vec::new();
+        while let Some(number) = numbers.next().await {
+            all.push(number.map_err(|error| Stuck(error.to_string()))?);
+        }
+        Ok(all)
+    }
+}
+
+#[service(name = "bin")]
+impl Bin {
+    /// Returns the sum when the test lets it.
+    #[handler(volatile)]
+    async fn weigh(&self, numbers: Items<u64>) -> Result<u64, Stuck> {
+        let all = Self::all(numbers).await?;
+        let _ = self.go_on.clone().wait_for(|go_on| *go_on).await;
+        Ok(all.into_iter().sum())
+    }
+
+    /// Sends all of it back.
+    #[handler(volatile)]
+    async fn empty(&self, numbers: Items<u64>, mut back: Sink<u64>) -> Result<u64, Stuck> {
+        let all = Self::all(numbers).await?;
+        for number in &all {
+            back.send(*number).await.map_err(|error| Stuck(error.to_string()))?;
+        }
+        Ok(all.len() as u64)
+    }
+}
+
+/// A worker with a bin, a client, and somebody who hears what callers send.
+struct Yard {
+    _nats: NatsServer,
+    _worker: RunningServer,
+    client: BinClient,
+    go_on: watch::Sender<bool>,
+    spy: async_nats::Client,
+    heard: async_nats::Subscriber,
+}
+
+impl Yard {
+    async fn open() -> Self {
+        let nats = NatsServer::start().await.unwrap();
+        let (go_on, waits) = watch::channel(false);
+        let worker = serve(&nats.url(), Bin { go_on: waits }).await;
+        let client = BinClient::new(connect(&nats.url(), SHOP).await);
+        let spy = async_nats::connect(nats.url()).await.unwrap();
+        let heard = spy.subscribe("rq.ctl.bin.>").await.unwrap();
+        spy.flush().await.unwrap();
+        Self { _nats: nats, _worker: worker, client, go_on, spy, heard }
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_ended_what_is_not_stored_is_told_before_the_handler_ends() {
+    let mut yard = Yard::open().await;
+    let (mut numbers, call) = within(SOON, yard.client.weigh().open()).await.unwrap();
+    for number in 1..=3 {
+        within(SOON, numbers.send(number)).await.unwrap();
+    }
+    within(SOON, numbers.finish()).await.unwrap();
+    // The word that it has come may have been lost.
+    let is_end = |payload: &[u8]| payload.windows(8).any(|it| it == b"finished");
+    let end = within(SOON, async {
+        loop {
+            match yard.heard.next().await.unwrap() {
+                message if is_end(&message.payload) => return message,
+                _ => {}
+            }
+        }
+    });
+    let end = end.await;
+    let mut words = yard.spy.subscribe("rq.sig.bin.>").await.unwrap();
+    yard.spy.publish(end.subject, end.payload).await.unwrap();
+    within(SOON, async { while !words.next().await.unwrap().subject.ends_with(".credit") {} }).await;
+    yard.go_on.send_replace(true);
+    assert_eq!(within(SOON, call).await.unwrap(), 6);
+}
+
+#[tokio::test]
+async fn a_handler_that_takes_all_before_it_sends_anything_holds_up_no_end() {
+    let yard = Yard::open().await;
+    let (mut numbers, mut back, call) = within(SOON, yard.client.empty().open()).await.unwrap();
+    for number in 1..=MANY {
+        within(SOON, numbers.send(number)).await.unwrap();
+    }
+    within(SOON, numbers.finish()).await.unwrap();
+    for number in 1..=MANY {
+        assert_eq!(within(SOON, back.next()).await, Some(Ok(number)));
+    }
+    assert_eq!(within(SOON, back.next()).await, None);
+    assert_eq!(within(SOON, call).await.unwrap(), MANY);
+}
