@@ -1,4 +1,6 @@
-//! Streams that nothing stores: who has ended one is told that all has come.
+//! Streams that nothing stores: who has ended one is told that all has come, and nobody goes on with one that nobody reads.
+
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use requite::{Items, RunningServer, Sink, async_nats, prelude::*};
@@ -46,12 +48,17 @@ impl Bin {
         }
         Ok(all.len() as u64)
     }
+
+    #[handler(lease = "6s", idle = "3s", volatile)]
+    async fn fill(&self, numbers: Items<u64>) -> Result<u64, Stuck> {
+        Ok(Self::all(numbers).await?.len() as u64)
+    }
 }
 
 /// A worker with a bin, a client, and somebody who hears what callers send.
 struct Yard {
     _nats: NatsServer,
-    _worker: RunningServer,
+    worker: RunningServer,
     client: BinClient,
     go_on: watch::Sender<bool>,
     spy: async_nats::Client,
@@ -67,7 +74,7 @@ impl Yard {
         let spy = async_nats::connect(nats.url()).await.unwrap();
         let heard = spy.subscribe("rq.ctl.bin.>").await.unwrap();
         spy.flush().await.unwrap();
-        Self { _nats: nats, _worker: worker, client, go_on, spy, heard }
+        Self { _nats: nats, worker, client, go_on, spy, heard }
     }
 }
 
@@ -110,4 +117,18 @@ async fn a_handler_that_takes_all_before_it_sends_anything_holds_up_no_end() {
     }
     assert_eq!(within(SOON, back.next()).await, None);
     assert_eq!(within(SOON, call).await.unwrap(), MANY);
+}
+
+#[tokio::test]
+async fn what_is_given_up_and_read_by_nobody_is_sent_no_longer_than_the_idle_limit() {
+    let mut yard = Yard::open().await;
+    yard.worker.shutdown().await;
+    let (mut numbers, call) = within(SOON, yard.client.fill().open()).await.unwrap();
+    within(SOON, numbers.send(1)).await.unwrap();
+    within(SOON, yard.heard.next()).await.unwrap();
+    drop((numbers, call));
+    // Who goes on sends every second.
+    let quiet =
+        async { while tokio::time::timeout(Duration::from_secs(4), yard.heard.next()).await.is_ok() {} };
+    within(SOON * 2, quiet).await;
 }

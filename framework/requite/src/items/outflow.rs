@@ -159,10 +159,14 @@ impl Outflow {
 
     /// Nobody waits for the call any more: what was taken is written to its end, if that was said.
     pub(crate) fn leave(&self) {
-        let has_ended = self.writer().has_ended();
-        if !has_ended {
-            self.stop(Broken::Stopped);
+        let mut writer = self.writer();
+        if !writer.has_ended() {
+            writer.stop(Broken::Stopped);
         }
+        writer.leave_alone(self.idle, self.lane.broker.now());
+        drop(writer);
+        self.taken.notify_one();
+        self.moved.notify_waiters();
     }
 
     /// The number of the last item that is stored.

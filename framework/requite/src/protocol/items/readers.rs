@@ -16,6 +16,8 @@ pub(super) struct Readers {
     heard: Vec<(u64, Moment)>,
     /// When the stream ends, if nobody else is heard.
     ends: Option<Moment>,
+    /// How long it lasts without a word, and until when that is: nobody waits for the call any more.
+    lasts: Option<(Duration, Moment)>,
 }
 
 impl Readers {
@@ -24,6 +26,9 @@ impl Readers {
         // Who only says that a caller is there reads nothing.
         if credit.epoch == 0 {
             return;
+        }
+        if let Some((idle, until)) = &mut self.lasts {
+            *until = now + *idle;
         }
         self.heard.retain(|(reader, at)| *reader != credit.reader && now.since(*at) < GONE_AFTER);
         if !credit.left {
@@ -34,7 +39,12 @@ impl Readers {
 
     /// When the stream ends because all have left.
     pub(super) fn ends(&self) -> Option<Moment> {
-        self.ends
+        self.lasts.map(|(_, until)| until).into_iter().chain(self.ends).min()
+    }
+
+    /// From now on, who is not heard for this long has left.
+    pub(super) fn last(&mut self, idle: Duration, now: Moment) {
+        self.lasts.get_or_insert((idle, now + idle));
     }
 }
 

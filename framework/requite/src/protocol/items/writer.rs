@@ -309,6 +309,13 @@ impl Writer {
         self.gather.ending().is_some()
     }
 
+    /// Nobody waits for the call any more. What is not stored goes on for as long as its reader is heard within `idle`.
+    pub(crate) fn leave_alone(&mut self, idle: Duration, now: Moment) {
+        if self.unstored.is_some() {
+            self.readers.last(idle, now);
+        }
+    }
+
     pub(crate) fn stop(&mut self, why: Broken) {
         self.broken.get_or_insert(why);
     }

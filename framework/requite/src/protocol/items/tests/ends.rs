@@ -70,6 +70,32 @@ fn behind_the_end_of_what_is_not_stored_frames_are_acknowledged_and_items_say_no
 }
 
 #[test]
+fn what_is_not_stored_and_was_left_alone_lasts_for_as_long_as_its_reader_is_heard() {
+    let idle = std::time::Duration::from_secs(60);
+    let (start, later) = (Moment(1), Moment(1) + idle / 2);
+    let mut writer = Writer::unstored(1, [1; 16]).up();
+    writer.offer_bytes(b"1").unwrap();
+    writer.end(End::Abandoned);
+    assert!(matches!(writer.next(start), Action::Send(_)));
+    writer.leave_alone(idle, start);
+    assert_eq!(writer.wakes_at(), start + idle);
+    // That a caller is there says nothing of a reader.
+    writer.credit(Credit { epoch: 0, slot: 1, ..Credit::default() }, later);
+    assert_eq!(writer.wakes_at(), start + idle);
+    writer.credit(Credit { reader: 1, epoch: 1, slot: 1, ..Credit::default() }, later);
+    assert_eq!(writer.wakes_at(), later + idle);
+    assert!(matches!(writer.next(start + idle), Action::Send(_)));
+    assert_eq!(writer.next(later + idle), Action::Wait);
+    assert_eq!((writer.broken(), writer.wakes_at()), (Some(&Broken::Left), Moment::FAR));
+
+    // What is stored needs no reader.
+    let mut stored = Writer::new(1, [1; 16]).up();
+    stored.end(End::Abandoned);
+    stored.leave_alone(idle, start);
+    assert!(matches!(stored.next(start + idle), Action::Write(_)));
+}
+
+#[test]
 fn who_waits_for_room_hears_from_its_reader_that_a_later_one_writes() {
     let large = vec![0; WINDOW_BYTES as usize];
     let mut earlier = Writer::new(1, [1; 16]);
