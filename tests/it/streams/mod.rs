@@ -6,6 +6,7 @@ mod cuts;
 mod errors;
 mod fixture;
 mod flow;
+mod kept;
 mod many;
 mod peers;
 mod permissions;
