@@ -227,10 +227,11 @@ pub enum SinkError {
     /// The handler has to stop: its lease is lost, or its worker ends.
     #[error("the handler has to stop: its request may be in other hands")]
     Stopped,
-    /// The stream of items took nothing for 15 s: there is none, its servers have no room, or none of them leads it.
+    /// The stream of items took nothing for 15 s: there is none, its servers have no room, or none of them leads it. Or at once: what
+    /// was stored before was removed, its time being over, so that the reader is past what comes now.
     #[error("items cannot be stored: {text}")]
     Refused {
-        /// What the server said.
+        /// What the server said, or what there is to do.
         text: String,
     },
     /// The connection is closed for good.
@@ -261,7 +262,8 @@ pub enum ItemsError {
         /// The stream's `idle` time.
         idle: std::time::Duration,
     },
-    /// Items were removed before they were read: their time was over, or the stream had no room for them. Nothing follows.
+    /// Items were removed before they were read, or before the writer went on behind them: their time was over, or the stream
+    /// had no room for them. Nothing follows.
     #[error("item {item} was removed before it was read")]
     Lost {
         /// The number of the first of them, counted from 1.

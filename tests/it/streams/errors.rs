@@ -336,7 +336,7 @@ async fn who_goes_on_where_no_items_are_stored_any_more_is_told_after_a_while() 
     assert_eq!(within(SOON, rest.send(Blank(2))).await, refused);
 }
 
-async fn asked(nats: &NatsServer, subject: &str, question: Value) {
+pub(super) async fn asked(nats: &NatsServer, subject: &str, question: Value) {
     let answer: Value =
         serde_json::from_slice(&nats.ask(subject, question.to_string()).await.unwrap()).unwrap();
     assert_eq!(answer["success"], true, "{answer}");

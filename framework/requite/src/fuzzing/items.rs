@@ -241,7 +241,7 @@ fn reads(mut choices: Choices<'_>) {
                         assert_eq!((epoch, head.first), (head.epoch, 1));
                         unread.clear();
                     }
-                    Taken::Nothing | Taken::NotYet | Taken::Broken => {
+                    Taken::Nothing | Taken::NotYet | Taken::Broken | Taken::Lost => {
                         assert_eq!(reader.last(), last);
                         continue;
                     }

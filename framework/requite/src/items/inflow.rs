@@ -240,6 +240,10 @@ impl Unread {
             let is_whole = match taken {
                 Taken::Items | Taken::Restarted { .. } => self.put(slot, frame),
                 Taken::Broken => false,
+                Taken::Lost => {
+                    self.fail(ItemsError::Lost { item: self.reader.last() + 1 }, leaves);
+                    true
+                }
                 Taken::Nothing => true,
                 Taken::NotYet => {
                     self.put_aside(slot, frame);

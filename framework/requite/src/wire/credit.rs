@@ -20,7 +20,7 @@ pub(crate) struct Credit {
     pub(crate) items: u64,
     /// How many bytes this writer may have sent before it begins another item.
     pub(crate) bytes: u64,
-    /// The slot that the reader waits for: it has all before it. Of no meaning where frames are stored.
+    /// The slot that the reader waits for: it has all before it, or has passed what says nothing.
     #[serde(default)]
     pub(crate) slot: u64,
     /// Frames behind that slot have come, or may be lost with it.

@@ -67,7 +67,7 @@ impl Eye {
             reader::Taken::Items => false,
             reader::Taken::Restarted { .. } => true,
             reader::Taken::Nothing => return Some(Look::Passed { by }),
-            reader::Taken::NotYet | reader::Taken::Broken => return Some(Look::Broken),
+            reader::Taken::NotYet | reader::Taken::Broken | reader::Taken::Lost => return Some(Look::Broken),
         };
         if restarted {
             self.seen.clear();

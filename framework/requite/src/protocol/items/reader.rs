@@ -29,6 +29,8 @@ pub(crate) enum Taken {
     NotYet,
     /// It does not follow from what came before.
     Broken,
+    /// What lay there has gone, and a later writer, who found nothing of it, begins before what was taken in.
+    Lost,
 }
 
 /// One reader of one direction of one call.
@@ -162,7 +164,7 @@ impl Reader {
             self.known = self.known.max(slot);
         }
         if slot < self.slot {
-            return Taken::Nothing;
+            return if self.is_written_anew(there) { Taken::Lost } else { Taken::Nothing };
         }
         if slot > self.slot || !self.has_room() {
             return Taken::NotYet;
@@ -205,6 +207,13 @@ impl Reader {
     /// What is not stored is listened to behind its end, too, for its writer may not have heard that it is here.
     fn is_behind_the_end(&self) -> bool {
         !self.is_stored && self.end.is_some()
+    }
+
+    /// Whether a slot that was passed holds what was not there then. It is empty again once its time is over.
+    fn is_written_anew(&self, there: Slot) -> bool {
+        let Slot::Frame(head) = there else { return false };
+        let is_known = head.epoch < self.epoch || (head.epoch == self.epoch && head.writer == self.writer);
+        self.is_stored && !is_known
     }
 
     /// Each writer of a stream that is not stored has slots of its own. Whether this one's count: a later one's do once the

@@ -1,9 +1,16 @@
-//! Who reads a stream: when the last one has left, the stream ends, and not before.
+//! Who reads a stream: when the last one has left, the stream ends, and not before. And whether they can read it.
 
 use std::time::Duration;
 
-use super::{REPEATED_EVERY, SAID_EVERY};
-use crate::{protocol::time::Moment, wire::credit::Credit};
+use super::{REPEATED_EVERY, SAID_EVERY, writer::Broken};
+use crate::{
+    protocol::time::Moment,
+    wire::{credit::Credit, frame::WriterId},
+};
+
+/// What a writer is told that found nothing of what its reader has read.
+const GONE: &str =
+    "what was stored before was removed, its time being over, and the reader is past that place";
 
 /// A reader that was not heard for this long has left without a word.
 const GONE_AFTER: Duration = Duration::from_secs(SAID_EVERY.as_secs() * 3);
@@ -18,6 +25,8 @@ pub(super) struct Readers {
     ends: Option<Moment>,
     /// How long it lasts without a word, and until when that is: nobody waits for the call any more.
     lasts: Option<(Duration, Moment)>,
+    /// The slot of the first frame that is stored.
+    began: Option<u64>,
 }
 
 impl Readers {
@@ -45,6 +54,22 @@ impl Readers {
     /// From now on, who is not heard for this long has left.
     pub(super) fn last(&mut self, idle: Duration, now: Moment) {
         self.lasts.get_or_insert((idle, now + idle));
+    }
+
+    /// A frame is stored.
+    pub(super) fn begin(&mut self, slot: u64) {
+        self.began.get_or_insert(slot);
+    }
+
+    /// Why one of them cannot read on with what this writer has stored. Who is past its first frame has read that; otherwise
+    /// something else lay there, which has gone.
+    pub(super) fn miss(&self, credit: Credit, epoch: u32, writer: WriterId) -> Option<Broken> {
+        let began = self.began?;
+        let is_anothers = credit.epoch == epoch && credit.writer != writer;
+        if credit.slot > began && (is_anothers || (1..epoch).contains(&credit.epoch)) {
+            return Some(Broken::Refused(GONE.into()));
+        }
+        (is_anothers && credit.writer != WriterId::default()).then_some(Broken::Replaced)
     }
 }
 

@@ -327,6 +327,7 @@ impl Writer {
         if credit.epoch > self.epoch && self.state == State::Open {
             self.stop(Broken::Replaced);
         }
+        self.broken = self.broken.take().or_else(|| self.readers.miss(credit, self.epoch, self.writer));
         if credit.epoch != self.epoch {
             return;
         }
@@ -494,6 +495,7 @@ impl Writer {
 
     fn stored(&mut self, slot: u64) {
         self.flight.stored(slot, &mut self.gather);
+        self.readers.begin(slot);
         self.state = State::Open;
     }
 

@@ -95,6 +95,49 @@ fn what_is_not_stored_and_was_left_alone_lasts_for_as_long_as_its_reader_is_hear
     assert!(matches!(stored.next(start + idle), Action::Write(_)));
 }
 
+/// The log was empty again when the writer came, for the time of what lay there was over.
+#[test]
+fn a_reader_that_is_past_what_a_later_writer_begins_with_is_told_and_so_is_the_writer() {
+    let frame = |by: u8, epoch, first| Slot::Frame(Head { writer: [by; 16], ..head(epoch, first, 1) });
+    let reads = |until: u64| {
+        let mut reader = Reader::new(1, true);
+        for slot in 1..=until {
+            assert_eq!(reader.take(slot, frame(1, 1, slot), 1), Taken::Items);
+        }
+        reader
+    };
+    let began = |epoch: u32, is_alone: bool| {
+        let mut writer = Writer::new(epoch, [9; 16]);
+        writer.begin(true);
+        if !is_alone {
+            writer.next(Moment(1));
+            writer.found_last(Ok(None));
+        } else {
+            writer.offer_bytes(b"1").unwrap();
+            write(&mut writer);
+        }
+        stored(&mut writer, 1);
+        writer
+    };
+    for (epoch, is_alone) in [(2, false), (1, true)] {
+        let mut reader = reads(3);
+        // It comes again where it was, and is no other.
+        assert_eq!(reader.take(2, frame(1, 1, 2), 1), Taken::Nothing);
+        assert_eq!(reader.take(1, frame(9, epoch, 1), 1), Taken::Lost);
+        let mut writer = began(epoch, is_alone);
+        writer.credit(reader.say_now(false, Moment(1)), Moment(1));
+        assert!(matches!(writer.broken(), Some(Broken::Refused(text)) if text.contains("removed")));
+    }
+    // One that has not come so far yet.
+    let mut writer = began(2, false);
+    writer.credit(reads(0).say_now(false, Moment(1)), Moment(1));
+    assert_eq!(writer.broken(), None);
+    // Two of the same number, of which it reads the other.
+    let mut writer = began(1, true);
+    writer.credit(Credit { slot: 1, ..reads(1).say_now(false, Moment(1)) }, Moment(1));
+    assert_eq!(writer.broken(), Some(&Broken::Replaced));
+}
+
 #[test]
 fn who_waits_for_room_hears_from_its_reader_that_a_later_one_writes() {
     let large = vec![0; WINDOW_BYTES as usize];
