@@ -160,6 +160,14 @@ impl Lane {
         self
     }
 
+    /// Whether what the server refused on this subject is a frame of this lane; what there is to do then.
+    pub(crate) fn refusal(&self, denied: &str) -> Option<String> {
+        let is_ours =
+            if self.is_stored { slot_of(&self.puts, denied).is_some() } else { denied == self.puts };
+        let role = if self.is_workers { "worker" } else { "caller" };
+        is_ours.then(|| format!("no permission to publish to {denied}, which Permissions::{role} lists"))
+    }
+
     /// The most bytes that one item may take.
     pub(crate) fn largest_item(&self) -> usize {
         self.broker.server().max_payload.saturating_sub(HEADERS + OVERHEAD)

@@ -10,14 +10,14 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast::error::RecvError};
 
 use super::{
     alarm::Alarm,
     lane::{Lane, Unread, credit_of},
 };
 use crate::{
-    broker::{Broker, SendError, Subscription},
+    broker::{Broker, Event, SendError, Subscription},
     error::SinkError,
     protocol::{
         items::{
@@ -240,6 +240,7 @@ impl Outflow {
 
     /// Writes until nothing can be written any more, or all is written up to the end.
     pub(crate) async fn run(self: Arc<Self>) {
+        let mut events = self.lane.broker.events();
         let Ok(mut credits) = self.lane.broker.subscribe(self.lane.credit.clone()).await else {
             return self.stop(Broken::Closed);
         };
@@ -282,9 +283,23 @@ impl Outflow {
                         self.moved.notify_waiters();
                     }
                 }
+                event = events.recv() => self.heard_of(event),
                 _ = alive.tick(), if self.lane.says_alive() => self.lane.say_alive().await,
                 () = alarm.rings(wake_at, now) => {}
             }
+        }
+    }
+
+    /// What the connection says.
+    fn heard_of(&self, event: Result<Event, RecvError>) {
+        match event {
+            Ok(Event::Denied { subject }) => {
+                if let Some(text) = self.lane.refusal(&subject) {
+                    self.stop(Broken::Refused(text));
+                }
+            }
+            Ok(Event::Closed) | Err(RecvError::Closed) => self.stop(Broken::Closed),
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
         }
     }
 
