@@ -56,7 +56,10 @@ async fn a_position_that_is_not_in_the_stream_is_refused() {
     let (_numbers, call) = within(SOON, hall.client.count_to(3).key("one").open()).await.unwrap();
     within(SOON, call).await.unwrap();
     for item in [4, u64::MAX] {
-        let position = serde_json::json!({ "attempt": 1, "item": item, "slot": 1, "before": 0, "bytes": 0 });
+        let mut position = serde_json::to_value(Position::default()).unwrap();
+        for (field, value) in [("attempt", 1), ("item", item), ("slot", 1)] {
+            position[field] = value.into();
+        }
         let position: Position = serde_json::from_value(position).unwrap();
         let attach = hall.client.attach_count_to("one").behind(position);
         let (mut numbers, _call) = within(SOON, attach.open()).await.unwrap();

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::frame::LAST;
+use crate::wire::frame::{LAST, WriterId};
 
 /// Where a reader of a stream is: behind which item, of which attempt. Kept beside what was made of the items, it has another
 /// process go on with the next one, through [`Attach::behind`](crate::Attach::behind).
@@ -27,7 +27,8 @@ pub struct Position {
     pub(crate) item: u64,
     /// The slot of the frame that has this item; 0 before the first.
     pub(crate) slot: u64,
-    /// How many items, and bytes of its writer's items, come before that frame.
+    /// Who wrote it, and how many items, and bytes of this writer's items, come before it.
+    pub(crate) writer: WriterId,
     pub(crate) before: u64,
     pub(crate) bytes: u64,
 }
@@ -45,9 +46,9 @@ impl Position {
 
     /// The same, of whoever may have kept anything.
     pub(crate) fn sane(self) -> Self {
-        let Self { attempt, item, slot, before, bytes } = self;
+        let Self { item, slot, before, bytes, .. } = self;
         let [item, slot, before, bytes] = [item, slot, before, bytes].map(|it| it.min(LAST));
-        Self { attempt, item, slot, before, bytes }
+        Self { item, slot, before, bytes, ..self }
     }
 
     /// How many items of that frame were read.

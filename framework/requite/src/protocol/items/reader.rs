@@ -96,16 +96,17 @@ impl Reader {
     /// The same for one that goes on where another was: with the frame in which it was.
     pub(crate) fn behind(mut self, position: Position) -> Self {
         if position.slot > 0 {
-            let Position { attempt, slot, before, bytes, .. } = position;
-            (self.epoch, self.slot, self.last, self.bytes) = (attempt, slot, before, bytes);
+            let Position { attempt, slot, writer, before, bytes, .. } = position;
+            (self.epoch, self.writer, self.slot) = (attempt, writer, slot);
+            (self.last, self.bytes) = (before, bytes);
         }
         self
     }
 
     /// Where this one is once it has taken a frame in from this slot, with so many items and bytes, and read none of them.
     pub(crate) fn position(&self, slot: u64, items: u64, bytes: u64) -> Position {
-        let before = self.last - items;
-        Position { attempt: self.epoch, item: before, slot, before, bytes: self.bytes - bytes }
+        let (before, bytes) = (self.last - items, self.bytes - bytes);
+        Position { attempt: self.epoch, item: before, slot, writer: self.writer, before, bytes }
     }
 
     pub(crate) fn is_stored(&self) -> bool {
