@@ -118,10 +118,10 @@ pub use items::{Bidirectional, ClientStream, Items, ServerStream, Sink};
 pub use name::{InvalidName, InvalidRequestId, Name, RequestId};
 pub use permissions::{Crossing, Permissions};
 pub use progress::Progress;
-pub use protocol::items::position::Position;
 pub use server::{RunningServer, Server, Stats};
 pub use service::{HandlerError, NoError, Retry, Service, ServiceDefinition};
 pub use setup::{Setup, StreamLimits};
+pub use wire::position::Position;
 pub use wire::record::Reason;
 
 /// Makes a service of an `impl`, of a `trait` or of a free `async fn`, and a client for it.

@@ -71,7 +71,7 @@ async fn heartbeats_that_nobody_reads_are_counted_and_not_kept() {
     const MANY: u32 = 2_000;
     let office = Office::open().await;
     let (client, stranger) = (office.client().await, office.stranger().await);
-    let signals = stranger.subscribe("rq.sig.clerk.>").await.unwrap();
+    let mut signals = stranger.subscribe("rq.sig.clerk.>").await.unwrap();
     stranger.flush().await.unwrap();
     let (seen, marked) = (Seen::default(), Seen::default());
     let unpolled = within(SOON, client.hold("a".into()).start()).await.unwrap().on_event(seen.observer());

@@ -169,9 +169,8 @@ async fn another_process_that_finds_nothing_of_what_was_read_is_told_and_so_is_t
     assert_eq!(within(SOON, rest.items_stored()).await, Ok(0));
     let refused = within(SOON, async {
         loop {
-            let sent = rest.send(4).await;
-            if sent.is_err() {
-                return sent;
+            if let Err(error) = rest.send(4).await {
+                break Err(error);
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

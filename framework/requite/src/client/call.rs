@@ -19,12 +19,12 @@ use crate::{
     nested,
     protocol::{
         caller::{Caller, Limits, Verdict},
-        items::position::Position,
         time::{LeaseTimes, Moment},
     },
     service::{HandlerError, Method, ReplyType, RequestType},
     wire::{
         payload_hash,
+        position::Position,
         record::{Reason, Status},
         request::Envelope,
     },

@@ -25,15 +25,12 @@ use crate::{
     name::random_bits,
     protocol::{
         caller::Verdict,
-        items::{
-            position::Position,
-            writer::{Broken, Writer},
-        },
+        items::writer::{Broken, Writer},
     },
     service::{HandlerError, ItemType, Method, ReplyType},
     subject::Side,
     turns,
-    wire::record::Status,
+    wire::{position::Position, record::Status},
 };
 
 impl<T: ReplyType, E: HandlerError, D: ItemType> Call<T, E, ServerStream<D>> {

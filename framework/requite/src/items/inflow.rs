@@ -23,12 +23,11 @@ use crate::{
     protocol::{
         items::{
             WINDOW_BYTES,
-            position::Position,
             reader::{Reader, Taken},
         },
         time::Moment,
     },
-    wire::frame::End,
+    wire::{frame::End, position::Position},
 };
 
 /// Frames that may wait for one before them, which is fetched meanwhile; together no more than a window.

@@ -15,8 +15,8 @@ use super::inflow::Inflow;
 use crate::{
     codec::{self, Limits},
     error::ItemsError,
-    protocol::items::position::Position,
     service::ItemType,
+    wire::position::Position,
 };
 
 /// A stream of items from the other side: of a call's [`open`](crate::Call::open) those of its handler, and as an argument of

@@ -9,6 +9,7 @@ pub(crate) mod credit;
 pub(crate) mod frame;
 pub(crate) mod header;
 pub(crate) mod jetstream;
+pub(crate) mod position;
 pub(crate) mod progress;
 pub(crate) mod record;
 pub(crate) mod request;

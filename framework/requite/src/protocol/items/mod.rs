@@ -15,7 +15,6 @@ use std::time::Duration;
 mod flight;
 mod gather;
 mod passed;
-pub(crate) mod position;
 pub(crate) mod reader;
 mod readers;
 mod unstored;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::{
     FLIGHT, REPEATED_EVERY, SAID_EVERY, WINDOW_BYTES, WINDOW_ITEMS,
-    position::Position,
     writer::{Head, Slot},
 };
 use crate::{
@@ -12,6 +11,7 @@ use crate::{
     wire::{
         credit::Credit,
         frame::{End, WriterId},
+        position::Position,
     },
 };
 

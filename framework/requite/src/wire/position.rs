@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::frame::{LAST, WriterId};
+use super::frame::{LAST, WriterId};
 
 /// Where a reader of a stream is: behind which item, of which attempt. Kept beside what was made of the items, it has another
 /// process go on with the next one, through [`Attach::behind`](crate::Attach::behind).
