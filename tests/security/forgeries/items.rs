@@ -322,7 +322,10 @@ impl Scene<'_> {
 
         let mut other = self.shop.hold("fooled".into()).key("fooled").start().await.unwrap();
         let mut believed = other.events();
-        self.stage.root.send(&message(format!("rq.sig.vault.shop.{}", other.id()), &signal)).await;
+        let signal = message(format!("rq.sig.vault.shop.{}", other.id()), &signal);
+        // Before it is known that the key stands for this call, nobody is.
+        while !matches!(believed.next().await, Some(CallEvent::Started { attempt: 1, .. })) {}
+        self.stage.root.send(&signal).await;
         while !is_forged(&believed.next().await.expect("whoever may signal is believed")) {}
 
         self.stage.vault.open_gate();
