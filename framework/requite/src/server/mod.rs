@@ -240,8 +240,6 @@ impl Server {
             tasks: TaskTracker::new(),
             pullers: TaskTracker::new(),
             draining: CancellationToken::new(),
-            cancelling: TaskTracker::new(),
-            deaf: CancellationToken::new(),
             closed,
             dropped: CancellationToken::new(),
             drain: self.drain,
@@ -264,10 +262,6 @@ pub struct RunningServer {
     tasks: TaskTracker,
     pullers: TaskTracker,
     draining: CancellationToken,
-    /// Whatever sees to what asks to cancel.
-    cancelling: TaskTracker,
-    /// Cancelled when no handler runs any more that could be told: a worker that drains may be the only one.
-    deaf: CancellationToken,
     closed: Arc<SetOnce<ServeError>>,
     dropped: CancellationToken,
     drain: Duration,
@@ -276,43 +270,30 @@ pub struct RunningServer {
 impl RunningServer {
     /// Binds every method before any of them is pulled for: a start that fails leaves no handler behind.
     async fn bind_and_pull(&self) -> Result<(), SetupError> {
+        let mut pullers = Vec::with_capacity(self.methods.len() + self.cancels.len());
         for of_service in &self.cancels {
             self.hear_cancels(&of_service.service).await?;
         }
-        let cancels = self.bound(&self.cancels, &self.cancelling, &self.deaf).await?;
-        let requests = self.bound(&self.methods, &self.tasks, &self.draining).await?;
-        for (pullers, tracker) in [(cancels, &self.cancelling), (requests, &self.pullers)] {
-            for puller in pullers {
-                tracker.spawn(turns::own(unconstrained(puller.run())));
-            }
-        }
-        let (methods, closed) = (self.methods.clone(), Arc::clone(&self.closed));
-        let watch = watch_records(self.broker.clone(), methods, self.draining.clone(), closed);
-        self.pullers.spawn(turns::own(watch));
-        Ok(())
-    }
-
-    async fn bound(
-        &self,
-        methods: &[Arc<MethodRuntime>],
-        tasks: &TaskTracker,
-        until: &CancellationToken,
-    ) -> Result<Vec<Puller>, SetupError> {
-        let mut pullers = Vec::with_capacity(methods.len());
-        for method in methods {
+        for method in self.cancels.iter().chain(&self.methods) {
             let puller = Puller::new(
                 Arc::clone(method),
                 self.broker.clone(),
                 self.keeper.clone(),
-                tasks.clone(),
-                until.clone(),
+                self.tasks.clone(),
+                self.draining.clone(),
                 Arc::clone(&self.closed),
             );
             Inspector::at_start(method.options.lease).inspect(&self.broker, method).await;
             method.bind(Some(bind::bind(&self.broker, method).await?));
             pullers.push(puller);
         }
-        Ok(pullers)
+        for puller in pullers {
+            self.pullers.spawn(turns::own(unconstrained(puller.run())));
+        }
+        let (methods, closed) = (self.methods.clone(), Arc::clone(&self.closed));
+        let watch = watch_records(self.broker.clone(), methods, self.draining.clone(), closed);
+        self.pullers.spawn(turns::own(watch));
+        Ok(())
     }
 
     /// From before the first binding on: what was stored after it may start without a look at its record.
@@ -323,8 +304,8 @@ impl RunningServer {
             messages.map_err(|error| SetupError::Unavailable { what: subject, text: error.to_string() })?;
         let of_service = |method: &&Arc<MethodRuntime>| Arc::ptr_eq(&method.service, service);
         let methods = self.methods.iter().filter(of_service).cloned().collect();
-        let hears = cancels::hear(messages, methods, self.keeper.clone(), self.deaf.clone());
-        self.cancelling.spawn(turns::own(hears));
+        let hears = cancels::hear(messages, methods, self.keeper.clone(), self.draining.clone());
+        self.pullers.spawn(turns::own(hears));
         Ok(())
     }
 
@@ -334,13 +315,10 @@ impl RunningServer {
         let keeper = StopOnDrop(self.keeper.clone());
         let (broker, methods) = (self.broker.clone(), self.methods.clone());
         let (pullers, tasks, dropped) = (self.pullers.clone(), self.tasks.clone(), self.dropped.clone());
-        let (cancelling, deaf) = (self.cancelling.clone(), self.deaf.clone());
         async move {
             dropped.cancelled().await;
             pullers.wait().await;
             tasks.wait().await;
-            deaf.cancel();
-            cancelling.wait().await;
             shutdown::leave(&keeper.0, &broker, &methods).await;
         }
     }
@@ -380,7 +358,6 @@ impl Drop for RunningServer {
         self.draining.cancel();
         self.pullers.close();
         self.tasks.close();
-        self.cancelling.close();
         self.dropped.cancel();
     }
 }

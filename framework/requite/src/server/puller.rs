@@ -51,7 +51,7 @@ pub(crate) struct Puller {
     pub(crate) broker: AnyBroker,
     pub(crate) keeper: Keeper,
     pub(crate) tasks: TaskTracker,
-    /// Cancelled when nothing new may be pulled here.
+    /// Cancelled when nothing new may be pulled.
     pub(crate) draining: CancellationToken,
     /// Set when the connection is gone for good.
     pub(crate) closed: Arc<SetOnce<ServeError>>,

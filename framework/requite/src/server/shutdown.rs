@@ -50,13 +50,10 @@ pub(super) async fn drain(server: &RunningServer) {
         server.keeper.hand_over().await;
         wait(server, LET_GO).await;
     }
-    server.deaf.cancel();
     server.pullers.wait().await;
     server.tasks.close();
-    server.cancelling.close();
     // A handler that blocks its thread cannot be waited for.
     let _ = tokio::time::timeout(LET_GO, server.tasks.wait()).await;
-    let _ = tokio::time::timeout(LET_GO, server.cancelling.wait()).await;
     leave(&server.keeper, &server.broker, &server.methods).await;
 }
 
