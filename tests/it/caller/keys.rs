@@ -1,5 +1,6 @@
 //! Keys: what makes two calls one, what keeps them apart, and which texts may be one.
 
+use futures_util::StreamExt;
 use std::{
     future::IntoFuture,
     sync::{Arc, Mutex},
@@ -172,4 +173,24 @@ async fn any_text_may_be_a_key_and_none_runs_into_another() {
         assert_eq!(within(SOON, client.attach_stamp(key)).await.unwrap().run, number, "{key:?}");
     }
     assert_eq!(office.worker.stats().dead_letters, 0);
+}
+
+/// That a connection is there is told some time later, and is no reason to send anything again.
+#[tokio::test]
+async fn a_call_on_a_new_connection_is_sent_once() {
+    const CALLERS: usize = 20;
+    let office = Office::open().await;
+    let stranger = office.stranger().await;
+    let mut requests = stranger.subscribe("rq.req.clerk.>").await.unwrap();
+    stranger.flush().await.unwrap();
+    for caller in 0..CALLERS {
+        let key = format!("key {caller}");
+        within(SOON, office.client().await.stamp(key.clone()).key(key)).await.unwrap();
+    }
+    stranger.publish("rq.req.clerk.last", "".into()).await.unwrap();
+    let mut sent = 0;
+    while within(SOON, requests.next()).await.unwrap().subject.as_str() != "rq.req.clerk.last" {
+        sent += 1;
+    }
+    assert_eq!(sent, CALLERS);
 }

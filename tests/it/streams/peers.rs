@@ -174,5 +174,7 @@ async fn a_reader_is_told_that_nothing_is_heard_of_the_worker() {
             }
         }
     });
-    assert_eq!(next.await, Some(Ok(last + 1)));
+    // The handler has not heard of its reader for as long: its stream goes on, or has ended for that.
+    let next = next.await;
+    assert!(next == Some(Ok(last + 1)) || next == Some(Err(ItemsError::Failed)), "{next:?}");
 }

@@ -3,7 +3,10 @@
 //! The only module that names `async_nats`.
 
 use std::{
-    sync::{Arc, OnceLock, Weak},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -64,10 +67,12 @@ impl Connection {
         let waiting: Arc<OnceLock<Weak<Replies>>> = Arc::default();
         let options = settings.options(name).await?.event_callback({
             let (events, waiting) = (events.clone(), Arc::clone(&waiting));
-            // The first `Connected` comes before anybody can have subscribed, so every one that is heard is a
-            // reconnect.
+            let was_connected = AtomicBool::new(false);
             move |event| {
-                if let Some(event) = translate(event) {
+                // The first `Connected` is told some time after the connection is there and used, and is no reconnect.
+                let is_first = matches!(event, async_nats::Event::Connected)
+                    && !was_connected.swap(true, Ordering::Relaxed);
+                if let Some(event) = translate(event).filter(|_| !is_first) {
                     if let Some(replies) = waiting.get().and_then(Weak::upgrade) {
                         match event {
                             Event::Disconnected => replies.lost(),
