@@ -8,6 +8,7 @@ use requite_test::{NatsServer, Proxy};
 use tokio::sync::watch;
 
 use super::site::{PATIENCE, Site, call, eventually};
+use crate::caller::fixture::within;
 
 /// Hews when the test lets it; half a stone if it is told to end.
 #[derive(Clone)]
@@ -45,10 +46,11 @@ impl Drop for CountsDrop {
 }
 
 impl Mason {
-    async fn lay(&self, cx: &Context, cascades: bool) -> u32 {
+    async fn lay(&self, cx: &Context, cascades: bool, keyed: bool) -> u32 {
         self.begun.send_modify(|begun| *begun += 1);
         let _counts = CountsDrop(self.dropped.clone());
-        let stone = self.quarry.hew(10).key(cx.idempotency_key());
+        let stone = self.quarry.hew(10);
+        let stone = if keyed { stone.key(cx.idempotency_key()) } else { stone };
         let stone = if cascades { stone.cascade() } else { stone.cancel_on_drop() };
         stone.await.unwrap()
     }
@@ -60,13 +62,20 @@ impl Mason {
     #[handler(lease = "6s")]
     async fn build(&self, cx: &Context, cascades: bool) -> u32 {
         cx.checkpoint(&1).await.unwrap();
-        self.lay(cx, cascades).await
+        self.lay(cx, cascades, true).await
+    }
+
+    /// The same, with a stone that nobody finds again.
+    #[handler(lease = "6s")]
+    async fn pile(&self, cx: &Context) -> u32 {
+        cx.checkpoint(&1).await.unwrap();
+        self.lay(cx, true, false).await
     }
 
     /// Nobody goes on with it.
     #[handler(lease = "6s", once)]
     async fn carve(&self, cx: &Context) -> u32 {
-        self.lay(cx, true).await
+        self.lay(cx, true, true).await
     }
 }
 
@@ -143,6 +152,20 @@ async fn what_a_handler_waited_for_that_lost_its_lease_is_there_for_the_next_att
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_next_attempt_cannot_find_is_cancelled_and_called_anew() {
+    let mut yard = Yard::open().await;
+    let first = yard.mason(&yard.site.url).await.start().await.unwrap();
+    let answer = call(yard.caller().await.pile().deadline(PATIENCE));
+    yard.has("the stone is hewn", &yard.quarry.begun, 1).await;
+    let _second = yard.mason(&yard.site.url).await.start().await.unwrap();
+    first.shutdown().await;
+    assert!(within(PATIENCE, yard.cancels.next()).await.is_some());
+    yard.has("another stone is hewn", &yard.quarry.begun, 2).await;
+    yard.quarry.gate.send_replace(true);
+    assert_eq!(answer.await.unwrap().unwrap(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_handler_waited_for_that_nobody_goes_on_with_is_cancelled() {
     let mut yard = Yard::open().await;
     let first = yard.mason(&yard.site.url).await.drain_timeout(Duration::ZERO).start().await.unwrap();
@@ -151,5 +174,5 @@ async fn what_a_handler_waited_for_that_nobody_goes_on_with_is_cancelled() {
     first.shutdown().await;
     let error = answer.await.unwrap().unwrap_err();
     assert!(matches!(&error, CallError::Aborted(it) if it.reason == Reason::Interrupted), "{error}");
-    assert!(yard.cancels.next().await.is_some());
+    assert!(within(PATIENCE, yard.cancels.next()).await.is_some());
 }

@@ -147,8 +147,9 @@ impl<T: ReplyType, E: HandlerError, S> Call<T, E, S> {
     /// waits, nobody works. It is told to the servers in the background, so a process that ends at once may not get that
     /// far; [`Accepted::cancel`] waits for it.
     ///
-    /// A handler that is dropped because its request goes on elsewhere, its worker stops or its lease is lost, cancels
-    /// nothing: the next attempt may make the call under the same key, and gets its answer.
+    /// A handler that is dropped because its request goes on elsewhere, its worker stops or its lease is lost, does not
+    /// cancel a call with a [key](Self::key): the next attempt may make it again, and gets its answer. One without is
+    /// cancelled, and so is what a `once` handler had called, which nobody goes on with.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -166,8 +167,8 @@ impl<T: ReplyType, E: HandlerError, S> Call<T, E, S> {
     }
 
     /// Cancels a call that a handler makes if the handler's own request is cancelled, or if the handler is dropped before
-    /// the call's end, unless the request goes on elsewhere. Otherwise it is the same as
-    /// [`cancel_on_drop`](Self::cancel_on_drop).
+    /// the call's end. Otherwise it is the same as [`cancel_on_drop`](Self::cancel_on_drop), also where the request goes on
+    /// elsewhere.
     ///
     /// ```
     /// # use requite::prelude::*;

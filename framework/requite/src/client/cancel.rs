@@ -51,7 +51,7 @@ pub enum CancelAnswer {
 
 impl CancelAnswer {
     /// What there is to say of a call that has come to its end.
-    pub(super) fn to_ended(status: Option<Status>, attempt: u32) -> Self {
+    pub(super) fn of_end(status: Option<Status>, attempt: u32) -> Self {
         match status {
             Some(Status::Cancelled) if attempt == 0 => Self::CancelledBeforeStart,
             Some(Status::Cancelled) => Self::Signalled,
@@ -60,9 +60,9 @@ impl CancelAnswer {
     }
 
     /// What a record says; nothing if it says nothing of the end or a cancellation.
-    fn to(record: &Record<'_>) -> Option<Self> {
+    fn of(record: &Record<'_>) -> Option<Self> {
         match record.kind {
-            Kind::Outcome => Some(Self::to_ended(record.status, record.attempt)),
+            Kind::Outcome => Some(Self::of_end(record.status, record.attempt)),
             _ => record.cancel.then_some(Self::Signalled),
         }
     }
@@ -98,7 +98,7 @@ impl Cancel {
         let (caller, id) = (self.client.config.caller.as_str(), self.id.as_str());
         let (stream, subject) = (self.subjects.record_stream(), self.subjects.record(caller, id));
         let found = api::read_any(&self.client.broker, &stream, &subject).await.ok()??;
-        CancelAnswer::to(&Record::decode(&found)?)
+        CancelAnswer::of(&Record::decode(&found)?)
     }
 
     /// Cancels where nobody waits for the answer.
@@ -109,7 +109,7 @@ impl Cancel {
     }
 
     /// Cancels the call when its parent is cancelled, for as long as it lasts.
-    pub(super) fn with(self, parent: Arc<Held>) -> AbortHandle {
+    pub(super) fn pass_on(self, parent: Arc<Held>) -> AbortHandle {
         let passes_on = turns::spawn(async move {
             parent.until(|| parent.cancelled().is_some()).await;
             self.give_up().await;

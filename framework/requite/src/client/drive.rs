@@ -89,7 +89,9 @@ impl Drop for Drive {
         if let Some(on_end) = self.on_end.take() {
             on_end(End::Dropped);
         }
-        let is_left = self.parent.as_ref().is_some_and(|parent| parent.goes_on_elsewhere());
+        // The next attempt finds it under its key, and only there.
+        let is_left = matches!(self.address, Address::Other(_))
+            && self.parent.as_ref().is_some_and(|parent| parent.goes_on_elsewhere());
         if self.cancel_on_drop && self.begun && !self.finished && !is_left {
             let cancel = self.cancel();
             self.client.runtime.spawn(async move { cancel.give_up().await });
@@ -167,13 +169,13 @@ impl Drive {
     /// What asking to cancel comes to, where the end of the call is here already, read or not.
     pub(super) fn ended(&self) -> Option<CancelAnswer> {
         if let Some(outcome) = &self.outcome {
-            return Some(CancelAnswer::to_ended(outcome.status, outcome.attempt));
+            return Some(CancelAnswer::of_end(outcome.status, outcome.attempt));
         }
         self.mailbox.find(|mail| {
             let Mail::Record(message) = mail else { return None };
             let record = Record::decode(&message.payload).filter(|it| it.kind == Kind::Outcome)?;
             let is_own = self.is_genuine(message) && !self.machine.is_anothers(record.hash);
-            is_own.then(|| CancelAnswer::to_ended(record.status, record.attempt))
+            is_own.then(|| CancelAnswer::of_end(record.status, record.attempt))
         })
     }
 
@@ -319,7 +321,7 @@ impl Drive {
         if std::mem::take(&mut self.cascade)
             && let Some(parent) = self.parent.clone()
         {
-            self.listeners.push(self.cancel().with(parent));
+            self.listeners.push(self.cancel().pass_on(parent));
         }
         // Of a call that is only attached to, nothing is known before the first sign of it.
         if self.request.is_some() && self.machine.is_ours() {

@@ -33,7 +33,7 @@ pub(super) enum Mail {
     Reminder,
 }
 
-/// How much mail waits for a call that nobody polls.
+/// How much mail waits behind the first piece, for a call that nobody polls.
 const MOST: usize = 32;
 
 /// A signal that came, and those that it makes no news.
