@@ -10,6 +10,8 @@ use crate::caller::fixture::{SHOP, SOON, connect, serve, within};
 
 /// What takes a few round trips is done in this time, if it is done at all.
 const LONG_ENOUGH: Duration = Duration::from_secs(1);
+/// More than a frame that is not stored.
+const LARGE: usize = 20 << 10;
 
 /// Fills trays, and empties them.
 #[derive(Clone)]
@@ -25,6 +27,16 @@ impl Kitchen {
         let mut all = vec![tray];
         while let Some(Ok(item)) = items.next().await {
             all.push(item);
+        }
+        all
+    }
+
+    /// The same for what is not stored: how large what came is.
+    #[handler(volatile)]
+    async fn pour(&self, tray: u64, mut items: Items<String>) -> Vec<u64> {
+        let mut all = vec![tray];
+        while let Some(Ok(item)) = items.next().await {
+            all.push(item.len() as u64);
         }
         all
     }
@@ -54,6 +66,11 @@ impl Hall {
             (NatsServer::start().await.unwrap(), Kitchen { gate: Arc::new(Semaphore::new(0)) });
         serve(&nats.url(), kitchen.clone()).await.shutdown().await;
         Self { nats, kitchen }
+    }
+
+    /// Nobody can say whose a request is, as while it waits for its turn.
+    async fn forget_records(&self) {
+        self.nats.ask("$JS.API.STREAM.PURGE.rq_OUT_kitchen", "").await.unwrap();
     }
 
     /// A caller with a connection of its own.
@@ -94,6 +111,28 @@ async fn whoever_has_another_payload_adds_nothing_to_the_stream_of_the_call_that
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_another_payload_sends_nothing_to_the_handler_of_the_call_that_has_the_key() {
+    let hall = Hall::closed().await;
+    let _worker = serve(&hall.nats.url(), hall.kitchen.clone()).await;
+    let (mut own, call) = within(SOON, hall.caller().await.pour(1).key("tray").open()).await.unwrap();
+    hall.forget_records().await;
+    let (mut others, refused) = within(SOON, hall.caller().await.pour(2).key("tray").open()).await.unwrap();
+    let sends = async {
+        others.send("x".repeat(LARGE)).await?;
+        others.flush().await
+    };
+    let sent = tokio::time::timeout(LONG_ENOUGH, sends).await;
+    assert!(sent.is_err(), "{sent:?}");
+    for bytes in [1, LARGE] {
+        within(SOON, own.send("x".repeat(bytes))).await.unwrap();
+    }
+    within(SOON, own.finish()).await.unwrap();
+    assert_eq!(within(SOON, call).await.unwrap(), [1, 1, LARGE as u64]);
+    let refused = within(SOON, refused).await;
+    assert!(is_refused(&refused), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_has_another_payload_reads_nothing_of_the_call_that_has_the_key() {
     let hall = Hall::closed().await;
     let _worker = serve(&hall.nats.url(), hall.kitchen.clone()).await;
@@ -101,8 +140,7 @@ async fn whoever_has_another_payload_reads_nothing_of_the_call_that_has_the_key(
     for item in 11..=13 {
         assert_eq!(within(SOON, own.next()).await, Some(Ok(item)));
     }
-    // Nobody can say whose request it is, as while it waits for its turn.
-    hall.nats.ask("$JS.API.STREAM.PURGE.rq_OUT_kitchen", "").await.unwrap();
+    hall.forget_records().await;
     let (mut items, refused) = within(SOON, hall.caller().await.empty(20).key("tray").open()).await.unwrap();
     let read = tokio::time::timeout(LONG_ENOUGH, items.next()).await;
     assert!(read.is_err(), "{read:?}");

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use requite::{Items, RunningServer, Sink, async_nats, prelude::*};
-use requite_test::NatsServer;
+use requite::{CallError, Items, Reason, RunningServer, Sink, async_nats, prelude::*};
+use requite_test::{NatsServer, Proxy};
 use tokio::sync::watch;
 
 use super::fixture::Stuck;
@@ -13,10 +13,15 @@ use crate::caller::fixture::{SHOP, SOON, connect, serve, within};
 /// More than may be unread.
 const MANY: u64 = 40_000;
 
+/// More than a frame that is not stored.
+const LARGE: usize = 20 << 10;
+
 /// Takes all that comes before it does anything else. Clones are the same bin.
 #[derive(Clone, Debug)]
 struct Bin {
     go_on: watch::Receiver<bool>,
+    /// How many tips have begun, and how many have ended.
+    tips: watch::Sender<(u32, u32)>,
 }
 
 impl Bin {
@@ -49,6 +54,16 @@ impl Bin {
         Ok(all.len() as u64)
     }
 
+    /// Sends one item when the test lets it.
+    #[handler(lease = "6s", volatile)]
+    async fn tip(&self, mut litter: Sink<String>) -> Result<(), Stuck> {
+        self.tips.send_modify(|(begun, _)| *begun += 1);
+        let _ = self.go_on.clone().wait_for(|go_on| *go_on).await;
+        litter.send("x".repeat(LARGE)).await.map_err(|error| Stuck(error.to_string()))?;
+        self.tips.send_modify(|(_, ended)| *ended += 1);
+        Ok(())
+    }
+
     #[handler(lease = "6s", idle = "3s", volatile)]
     async fn fill(&self, numbers: Items<u64>) -> Result<u64, Stuck> {
         Ok(Self::all(numbers).await?.len() as u64)
@@ -57,7 +72,8 @@ impl Bin {
 
 /// A worker with a bin, a client, and somebody who hears what callers send.
 struct Yard {
-    _nats: NatsServer,
+    nats: NatsServer,
+    bin: Bin,
     worker: RunningServer,
     client: BinClient,
     go_on: watch::Sender<bool>,
@@ -69,12 +85,15 @@ impl Yard {
     async fn open() -> Self {
         let nats = NatsServer::start().await.unwrap();
         let (go_on, waits) = watch::channel(false);
-        let worker = serve(&nats.url(), Bin { go_on: waits }).await;
+        let bin = Bin { go_on: waits, tips: watch::Sender::default() };
+        let office = connect(&nats.url(), "office").await;
+        let server = Server::new(&office).drain_timeout(Duration::ZERO).serve(bin.clone());
+        let worker = server.start().await.unwrap();
         let client = BinClient::new(connect(&nats.url(), SHOP).await);
         let spy = async_nats::connect(nats.url()).await.unwrap();
         let heard = spy.subscribe("rq.ctl.bin.>").await.unwrap();
         spy.flush().await.unwrap();
-        Self { _nats: nats, worker, client, go_on, spy, heard }
+        Self { nats, bin, worker, client, go_on, spy, heard }
     }
 }
 
@@ -131,4 +150,49 @@ async fn what_is_given_up_and_read_by_nobody_is_sent_no_longer_than_the_idle_lim
     let quiet =
         async { while tokio::time::timeout(Duration::from_secs(4), yard.heard.next()).await.is_ok() {} };
     within(SOON * 2, quiet).await;
+}
+
+/// Nobody keeps its items for it, and what it did is not to be done twice.
+#[tokio::test]
+async fn a_handler_that_has_ended_does_not_run_again_because_its_worker_stops_before_all_is_read() {
+    let yard = Yard::open().await;
+    let network = Proxy::start(([127, 0, 0, 1], yard.nats.port()).into()).await.unwrap();
+    let client = BinClient::new(connect(&network.url(), SHOP).await);
+    let (_litter, call) = within(SOON, client.tip().open()).await.unwrap();
+    let mut tips = yard.bin.tips.subscribe();
+    within(SOON, tips.wait_for(|(begun, _)| *begun == 1)).await.unwrap();
+    network.cut().await;
+    yard.go_on.send_replace(true);
+    within(SOON, tips.wait_for(|(_, ended)| *ended == 1)).await.unwrap();
+    let _other = serve(&yard.nats.url(), yard.bin.clone()).await;
+    within(SOON, yard.worker.shutdown()).await;
+    network.heal().await.unwrap();
+    match within(SOON, call).await {
+        Err(CallError::Aborted(aborted)) => assert_eq!(aborted.reason, Reason::Unread),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(yard.bin.tips.borrow().0, 1);
+}
+
+/// The claim numbers the attempts whose frames are told apart.
+#[tokio::test]
+async fn a_handler_sends_no_frame_before_its_claim_is_stored() {
+    let yard = Yard::open().await;
+    yard.go_on.send_replace(true);
+    let mut said = yard.spy.subscribe("rq.>").await.unwrap();
+    yard.spy.flush().await.unwrap();
+    let (mut litter, call) = within(SOON, yard.client.tip().open()).await.unwrap();
+    assert_eq!(within(SOON, litter.next()).await, Some(Ok("x".repeat(LARGE))));
+    within(SOON, call).await.unwrap();
+    let is_frame = |message: &async_nats::Message| message.payload.len() >= LARGE;
+    let is_claim = |message: &async_nats::Message| message.subject.contains(".out.bin.");
+    let first = async {
+        loop {
+            let message = said.next().await.unwrap();
+            if is_frame(&message) || is_claim(&message) {
+                return is_claim(&message);
+            }
+        }
+    };
+    assert!(within(SOON, first).await, "a frame came first");
 }

@@ -164,8 +164,12 @@ impl Lane {
     pub(crate) fn refusal(&self, denied: &str) -> Option<String> {
         let is_ours =
             if self.is_stored { slot_of(&self.puts, denied).is_some() } else { denied == self.puts };
-        let role = if self.is_workers { "worker" } else { "caller" };
-        is_ours.then(|| format!("no permission to publish to {denied}, which Permissions::{role} lists"))
+        is_ours.then(|| match (self.is_workers, self.is_stored) {
+            // The subject has the secret in it, and callers are told what is said here.
+            (true, true) => "no permission to store items, which Permissions::worker has".to_owned(),
+            (true, false) => format!("no permission to publish to {denied}, which Permissions::worker lists"),
+            (false, _) => format!("no permission to publish to {denied}, which Permissions::caller lists"),
+        })
     }
 
     /// The most bytes that one item may take.

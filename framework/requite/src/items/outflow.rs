@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -44,6 +44,8 @@ pub(crate) struct Outflow {
     largest: usize,
     /// Whether it belongs to somebody else for as long as it is not used.
     is_idle_until_used: bool,
+    /// Whether the task runs: before, the stream may be another's.
+    may_write: AtomicBool,
 }
 
 /// What came of what the writer asked for.
@@ -61,13 +63,18 @@ impl Outflow {
         let largest = lane.largest_item();
         let (taken, moved) = (Notify::new(), Notify::new());
         let writer = Mutex::new(writer.of(lane.content_type).fitting(largest));
-        Self { lane, writer, taken, moved, heard, idle, largest, is_idle_until_used: false }
+        let (is_idle_until_used, may_write) = (false, AtomicBool::new(false));
+        Self { lane, writer, taken, moved, heard, idle, largest, is_idle_until_used, may_write }
     }
 
     /// Leaves the stream to whoever else writes it until something is sent.
     pub(crate) fn idle_until_used(mut self) -> Self {
         self.is_idle_until_used = true;
         self
+    }
+
+    pub(crate) fn is_stored(&self) -> bool {
+        self.lane.is_stored
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
@@ -100,9 +107,9 @@ impl Outflow {
     fn offer(&self, item: &mut Encoded) -> Result<bool, SinkError> {
         let mut writer = self.writer();
         let is_taken = writer.offer(item).map_err(|broken| self.error(broken))?;
-        let (full, has_more) = match self.lane.is_stored {
-            true => (None, true),
-            false => writer.next_full(self.lane.broker.now()),
+        let (full, has_more) = match !self.lane.is_stored && self.may_write.load(Ordering::Acquire) {
+            true => writer.next_full(self.lane.broker.now()),
+            false => (None, true),
         };
         // Handed over before the next one can be. Where the connection is behind it lies there all the same, within the credit:
         // an item that was taken is not to be cancelled.
@@ -244,6 +251,7 @@ impl Outflow {
         let Ok(mut credits) = self.lane.broker.subscribe(self.lane.credit.clone()).await else {
             return self.stop(Broken::Closed);
         };
+        self.may_write.store(true, Ordering::Release);
         let (mut operations, mut action) = (FuturesUnordered::<Operation>::new(), Action::Wait);
         let (mut gone, mut alarm) = (None, Alarm::new());
         let mut alive = tokio::time::interval(SAID_EVERY.min(self.idle / 3));

@@ -262,6 +262,11 @@ impl Held {
         }
     }
 
+    /// Resolves when the worker lets go of what it has not finished.
+    pub(super) async fn hands_over(&self) {
+        self.until(|| self.stopping() == Stop::HandOver).await;
+    }
+
     /// Resolves when the handler must stop.
     pub(crate) async fn stopped(&self) {
         self.until(|| self.stopping() != Stop::No).await;

@@ -1,7 +1,10 @@
 //! The handler's ends of its call's streams.
 
 use std::{
-    sync::{Arc, Mutex, OnceLock},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -34,7 +37,12 @@ pub(crate) struct Streams {
     down: OnceLock<Arc<Outflow>>,
     /// Why items did not get to the caller, where nobody but this could say so.
     undelivered: Mutex<Option<Undelivered>>,
+    /// The handler has ended, and what it has sent is on its way.
+    is_settling: AtomicBool,
 }
+
+/// Why what was sent and is not stored will not be read.
+const STOPS: &str = "the worker stopped before all was read";
 
 /// Why a returned stream was not read to its end.
 #[derive(Debug)]
@@ -60,14 +68,25 @@ impl Streams {
         }
     }
 
-    /// Sees off what the handler has sent. What it produced counts only if that is stored.
-    pub(super) async fn settle(&self, produced: Produced) -> Produced {
+    /// Whether only what the handler has sent is waited for.
+    pub(super) fn is_settling(&self) -> bool {
+        self.is_settling.load(Ordering::Acquire)
+    }
+
+    /// Sees off what the handler has sent. What it produced counts only if that is stored, or read where it is not stored.
+    pub(super) async fn settle(&self, produced: Produced, held: &Held) -> Produced {
         self.end();
         let flushed = match self.down.get() {
             Some(flow) => {
+                self.is_settling.store(true, Ordering::Release);
                 // It may be in other hands than the handler's.
                 flow.seal();
-                flow.flush().await
+                tokio::select! {
+                    biased;
+                    flushed = flow.flush() => flushed,
+                    // What has run to its end is not begun again elsewhere because its reader is slow.
+                    () = held.hands_over(), if !flow.is_stored() => return Produced::Unread(STOPS.to_owned()),
+                }
             }
             None => Ok(()),
         };

@@ -65,7 +65,7 @@ async fn run(held: &Arc<Held>, keeper: &Keeper) -> Option<Ending> {
     let handler = async {
         let produced = method.handler().run(context, held.envelope.content_type, held.body()).await;
         match held.streams.get() {
-            Some(streams) => Box::pin(streams.settle(produced)).await,
+            Some(streams) => Box::pin(streams.settle(produced, held)).await,
             None => produced,
         }
     };

@@ -195,6 +195,9 @@ impl Rounds {
     }
 
     fn drain(&self, held: &Arc<Held>, broker: &AnyBroker) {
+        if held.streams.get().is_some_and(|streams| streams.is_settling()) {
+            return;
+        }
         self.feed(held, attempt::Event::Drain, broker);
         // What waits for its turn or looks for a checkpoint has no handler that its attempt could stop: its task wakes
         // and hands the request back.
