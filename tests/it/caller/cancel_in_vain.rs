@@ -64,12 +64,14 @@ async fn what_asks_to_cancel_survives_a_cut() {
     far.is_down().await;
     let id = waiting.id().clone();
     let client = far.client.clone();
-    let cancels = tokio::spawn(async move { client.cancel(&id).await });
-    // Nothing says when the look before it asks is over, and the first try.
-    tokio::time::sleep(Duration::from_secs(5 + 4 + 1)).await;
-    assert!(!cancels.is_finished());
-    far.network.heal().await.unwrap();
-    assert_eq!(within(TRIED, cancels).await.unwrap(), Ok(CancelAnswer::Signalled));
+    let asks = async || client.cancel(&id).await;
+    let heals = async || {
+        // It has asked, and waits.
+        tokio::task::yield_now().await;
+        far.network.heal().await.unwrap();
+    };
+    let (cancels, ()) = within(TRIED, async { tokio::join!(asks(), heals()) }).await;
+    assert_eq!(cancels, Ok(CancelAnswer::Signalled));
     far.office.clerk.let_go();
     assert!(matches!(within(SOON, waiting).await, Err(CallError::Cancelled(_))));
     assert_eq!(far.office.clerk.runs(), 1);

@@ -1,8 +1,31 @@
 //! Asking to cancel at the wrong time: before the call is made, and when its outcome is not kept any more.
 
-use requite::{CallError, CancelAnswer};
+use requite::{CallError, CancelAnswer, prelude::*};
+use requite_test::NatsServer;
+use tokio::sync::watch;
 
 use super::fixture::{ClerkClient, Office, SHOP, SOON, connect, serve, stored, until, within};
+
+/// Heeds what it is told.
+#[derive(Clone, Default)]
+struct Guard {
+    stands: watch::Sender<bool>,
+    relieved: watch::Sender<bool>,
+}
+
+#[service(name = "guard")]
+impl Guard {
+    /// Stands until it is cancelled or the test lets it go; which of both.
+    #[handler(lease = "6s")]
+    async fn stand(&self, cx: &Context) -> String {
+        self.stands.send_replace(true);
+        let mut relieved = self.relieved.subscribe();
+        tokio::select! {
+            () = cx.cancelled() => "cancelled".to_owned(),
+            _ = relieved.wait_for(|relieved| *relieved) => "relieved".to_owned(),
+        }
+    }
+}
 
 /// Forgets all outcomes, as their retention does.
 async fn forget(office: &Office) {
@@ -73,14 +96,14 @@ async fn what_asks_to_cancel_counts_only_for_a_call_that_was_made_before() {
 /// While a handler runs that began after it.
 #[tokio::test]
 async fn what_was_asked_before_does_not_reach_a_handler_that_runs() {
-    let office = Office::open().await;
-    let client = ClerkClient::new(connect(&office.nats.url(), SHOP).await);
-    let (nats, clerk) = office.close().await;
-    assert_eq!(within(SOON, client.attach_hold("later").cancel()).await, Ok(CancelAnswer::Signalled));
-    let later = within(SOON, client.hold("later".into()).key("later").start()).await.unwrap();
-    let _worker = serve(&nats.url(), clerk.clone()).await;
-    clerk.has_begun(1).await;
-    until("only the call is stored", async || stored(&nats, "rq_REQ_clerk").await == 1).await;
-    clerk.let_go();
-    assert_eq!(within(SOON, later).await.unwrap().text, "later");
+    let nats = NatsServer::start().await.unwrap();
+    let (guard, client) = (Guard::default(), GuardClient::new(connect(&nats.url(), SHOP).await));
+    serve(&nats.url(), guard.clone()).await.shutdown().await;
+    assert_eq!(within(SOON, client.attach_stand("later").cancel()).await, Ok(CancelAnswer::Signalled));
+    let later = within(SOON, client.stand().key("later").start()).await.unwrap();
+    let _worker = serve(&nats.url(), guard.clone()).await;
+    within(SOON, guard.stands.subscribe().wait_for(|stands| *stands)).await.unwrap();
+    until("only the call is stored", async || stored(&nats, "rq_REQ_guard").await == 1).await;
+    guard.relieved.send_replace(true);
+    assert_eq!(within(SOON, later).await.unwrap(), "relieved");
 }

@@ -38,7 +38,9 @@ fn follows(flow: &Flow, resumes: bool) -> Result<(u64, Option<u32>), String> {
                 if *first != last_item + 1 {
                     return Err(format!("{first} does not follow on {last_item}"));
                 }
-                if of.is_some_and(|of| if resumes { of > *attempt } else { of != *attempt }) {
+                // The attempt that begins anew may have ended before its first item, and a later one sent it.
+                let may_be_later = resumes || last_item == 0;
+                if of.is_some_and(|of| if may_be_later { of > *attempt } else { of != *attempt }) {
                     return Err(format!("attempt {attempt} behind {of:?}"));
                 }
                 (last_item, of) = (*last, Some(*attempt));
@@ -72,7 +74,7 @@ fn all_of_it(answer: &Answer, last: u64, of: Option<u32>, resumes: bool) -> Resu
     // A stream of nothing is of no attempt.
     let is_of = |attempt: u32, of: u32| if resumes { of <= attempt } else { of == attempt };
     match (answer.attempt, of) {
-        (Some(attempt), Some(of)) if !is_of(attempt, of) => {
+        (Some(attempt), Some(of)) if last > 0 && !is_of(attempt, of) => {
             Err(format!("the value is of attempt {attempt}, the items of {of}"))
         }
         _ => Ok(()),
