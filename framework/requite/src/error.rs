@@ -65,7 +65,8 @@ pub enum SetupError {
     /// The stream of items may not grow as large as the largest item that the server takes. It would be removed as soon as it
     /// is stored, and with it all others.
     #[error(
-        "{stream} may take {bytes} bytes, but one item may need {least}: raise `item_bytes` or lower `max_payload`"
+        "{stream} may take {bytes} bytes, but one item may need {least}: raise its `max_bytes` on the server, which is `item_bytes` \
+         when it is created, or lower `max_payload`"
     )]
     ItemsDoNotFit {
         /// The stream.
@@ -245,7 +246,7 @@ pub enum SinkError {
 #[non_exhaustive]
 pub enum ItemsError {
     /// A later attempt began the stream anew: what was read before is of an attempt that came to nothing. The first item
-    /// of the new attempt follows.
+    /// of the new attempt follows, or of one behind it that began anew before there was any.
     #[error("attempt {attempt} has begun the stream anew")]
     Restarted {
         /// Whose first item follows.

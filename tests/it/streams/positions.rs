@@ -63,8 +63,51 @@ async fn a_position_that_is_not_in_the_stream_is_refused() {
         let position: Position = serde_json::from_value(position).unwrap();
         let attach = hall.client.attach_count_to("one").behind(position);
         let (mut numbers, _call) = within(SOON, attach.open()).await.unwrap();
-        let refused = within(SOON, numbers.next()).await;
-        assert!(matches!(refused, Some(Err(ItemsError::Broken { .. }))), "{refused:?}");
+        is_not_there(within(SOON, numbers.next()).await);
+    }
+}
+
+fn is_not_there<T: std::fmt::Debug>(next: Option<Result<T, ItemsError>>) {
+    let is_refused = matches!(next, Some(Err(ItemsError::Broken { .. } | ItemsError::Lost { .. })));
+    assert!(is_refused, "{next:?}");
+}
+
+/// Where the time of a call is over, its key may stand for another one.
+#[tokio::test]
+async fn a_position_in_the_stream_of_an_earlier_call_is_refused_and_disturbs_nobody() {
+    let hall = Hall::open().await;
+    let (mut numbers, call) = within(SOON, hall.client.count_to(LAST).key("one").open()).await.unwrap();
+    let mut earlier = Vec::new();
+    for number in 1..=LAST {
+        assert_eq!(within(SOON, numbers.next()).await, Some(Ok(number)));
+        if [5, LAST].contains(&number) {
+            earlier.push(kept(numbers.position()));
+        }
+    }
+    within(SOON, call).await.unwrap();
+    drop(numbers);
+    for stream in ["REQ", "OUT", "ITM"] {
+        hall.nats.ask(&format!("$JS.API.STREAM.PURGE.rq_{stream}_belt"), "").await.unwrap();
+    }
+
+    // More than may be unread, and less than there was.
+    let last = LAST / 2;
+    let (mut numbers, call) = within(SOON, hall.client.count_to(last).key("one").open()).await.unwrap();
+    assert_eq!(within(SOON, numbers.next()).await, Some(Ok(1)));
+    let behind = |position| hall.client.attach_count_to("one").behind(position).open();
+    for position in &earlier {
+        let (mut rest, _call) = within(SOON, behind(*position)).await.unwrap();
+        is_not_there(within(SOON, rest.next()).await);
+        assert_eq!(within(SOON, rest.next()).await, None);
+    }
+    for number in 2..=last {
+        assert_eq!(within(SOON, numbers.next()).await, Some(Ok(number)));
+    }
+    assert_eq!(within(SOON, numbers.next()).await, None);
+    within(SOON, call).await.unwrap();
+    for position in earlier {
+        let (mut rest, _call) = within(SOON, behind(position)).await.unwrap();
+        is_not_there(within(SOON, rest.next()).await);
     }
 }
 
@@ -102,6 +145,20 @@ impl Ledger {
             return Err(Torn("the first page is torn".into()));
         }
         Ok(attempt)
+    }
+
+    /// Its first attempt fails once it may, and the second has nothing to say.
+    #[handler]
+    async fn blot(&self, cx: &Context, mut entries: Sink<(u32, u64)>) -> Result<(), Torn> {
+        if cx.attempt() > 1 {
+            return Ok(());
+        }
+        for number in 1..=PAGE {
+            entries.send((1, number)).await?;
+        }
+        entries.flush().await?;
+        let _ = self.tears.clone().wait_for(|tears| *tears).await;
+        Err(Torn("the page is torn".into()))
     }
 }
 
@@ -152,4 +209,22 @@ async fn who_goes_on_in_a_stream_that_was_begun_anew_is_told_if_the_one_before_w
         assert_eq!(within(SOON, entries.next()).await, None);
         assert_eq!(within(SOON, call).await.unwrap(), 2);
     }
+}
+
+#[tokio::test]
+async fn who_goes_on_in_a_stream_of_which_nothing_is_left_is_told() {
+    let nats = NatsServer::start().await.unwrap();
+    let (tears, waits) = watch::channel(false);
+    let _worker = serve(&nats.url(), Ledger { tears: waits }).await;
+    let client = LedgerClient::new(connect(&nats.url(), SHOP).await);
+    let (mut entries, call) = within(SOON, client.blot().key("one").open()).await.unwrap();
+    read(&mut entries, 1, 1..=4).await;
+    let position = entries.position();
+    tears.send_replace(true);
+    within(SOON, call).await.unwrap();
+    let attach = client.attach_blot("one").behind(kept(position));
+    let (mut entries, call) = within(SOON, attach.open()).await.unwrap();
+    read_until_torn(&mut entries, 4).await;
+    assert_eq!(within(SOON, entries.next()).await, None);
+    within(SOON, call).await.unwrap();
 }

@@ -24,6 +24,7 @@ use crate::{
         items::{
             WINDOW_BYTES,
             reader::{Reader, Taken},
+            watch::Watch,
         },
         time::Moment,
     },
@@ -94,8 +95,7 @@ pub(super) struct Unread {
     pub(super) ending: Option<Ending>,
     /// Nothing comes any more, behind what is unread.
     pub(super) closed: Option<Option<ItemsError>>,
-    /// When the other side was last heard.
-    pub(super) heard: Moment,
+    pub(super) watch: Watch,
     /// The writer wants to know how far this is.
     pub(super) asked: bool,
     /// Silence that nobody was told of yet.
@@ -127,6 +127,16 @@ impl Unread {
         self.close(Some(why));
     }
 
+    /// What comes next has gone.
+    pub(super) fn lose(&mut self, leaves: Moment) {
+        self.fail(ItemsError::Lost { item: self.last() + 1 }, leaves);
+    }
+
+    /// The number of the last item that came, to this reader or to the one behind which it goes on.
+    fn last(&self) -> u64 {
+        if self.reader.is_proven() { self.reader.last() } else { self.handed }
+    }
+
     /// Whether there is nothing to take in any more, nor to say.
     pub(super) fn is_done(&self) -> bool {
         if self.reader.leaves() {
@@ -138,16 +148,18 @@ impl Unread {
     /// Whether the writer may not have heard yet that its end is here: what is not stored it keeps until then.
     pub(super) fn answers(&self, now: Moment, idle: Duration) -> bool {
         let has_end = !self.reader.is_stored() && self.reader.end().is_some();
-        has_end && (self.asked || (self.ending.is_none() && now < self.heard + idle))
+        has_end && (self.asked || (self.ending.is_none() && now < self.watch.hears_until(idle)))
     }
 
     pub(super) fn hear(&mut self, now: Moment) {
-        (self.heard, self.silent) = (now, false);
+        self.watch.hear(now);
+        self.silent = false;
     }
 
     /// Nothing was heard for too long. Whoever has something to read does not wait.
     pub(super) fn is_silent(&mut self, now: Moment) {
-        (self.heard, self.silent) = (now, self.next.is_empty());
+        self.watch.tell(now);
+        self.silent = self.next.is_empty();
         self.wake();
     }
 
@@ -171,7 +183,9 @@ impl Unread {
 
     /// As many items of an earlier attempt are not the same.
     fn has_all(&self, attempt: u32, items: u64) -> bool {
-        self.reader.last() >= items && (items == 0 || self.reader.epoch() >= attempt)
+        self.reader.is_proven()
+            && self.reader.last() >= items
+            && (items == 0 || self.reader.epoch() >= attempt)
     }
 
     /// An attempt that ended without an item has left no frame that says that it began anew.
@@ -196,9 +210,6 @@ impl Unread {
     fn put(&mut self, slot: u64, frame: Received) -> bool {
         let (content_type, count) = (frame.content_type, frame.items.len() as u64);
         let mut start = self.reader.position(slot, count, frame.bytes());
-        if self.skip > 0 && start.attempt != self.position.attempt {
-            self.begin_anew(start.attempt);
-        }
         let skip = std::mem::take(&mut self.skip);
         if skip > count {
             return false;
@@ -240,7 +251,7 @@ impl Unread {
                 Taken::Items | Taken::Restarted { .. } => self.put(slot, frame),
                 Taken::Broken => false,
                 Taken::Lost => {
-                    self.fail(ItemsError::Lost { item: self.reader.last() + 1 }, leaves);
+                    self.lose(leaves);
                     true
                 }
                 Taken::Nothing => true,
@@ -250,7 +261,7 @@ impl Unread {
                 }
             };
             if !is_whole {
-                self.fail(ItemsError::Broken { item: self.reader.last() }, leaves);
+                self.fail(ItemsError::Broken { item: self.last() }, leaves);
             }
             slot = self.reader.slot();
             if self.early.is_empty() {
@@ -306,7 +317,7 @@ impl Inflow {
             handed: position.item,
             ending: None,
             closed: None,
-            heard: lane.hears_from(),
+            watch: Watch::new(lane.hears_from()),
             asked: false,
             silent: false,
             waker: None,
@@ -353,7 +364,12 @@ impl Inflow {
     /// Nobody reads any more.
     pub(crate) fn leave(&self) {
         let at = self.leaves_at(self.lane.broker.now());
-        self.unread().reader.leave(at);
+        let mut unread = self.unread();
+        unread.reader.leave(at);
+        if !unread.reader.is_proven() {
+            unread.close(None);
+        }
+        drop(unread);
         self.moved.notify_one();
     }
 

@@ -19,8 +19,6 @@ use crate::{
 
 /// Between two looks for a frame that was not heard; doubles from the first to the second.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
-/// How long a slot is looked for that must be there, because its writer has gone on or the call has ended.
-const MISSING_FOR: Duration = Duration::from_secs(5);
 /// Frames that are fetched at once by who has many to catch up with.
 const FETCHES: u64 = 4;
 /// Frames that are taken in before anything else is looked at.
@@ -53,8 +51,6 @@ pub(super) struct Intake {
     looks: Duration,
     /// Whether the next frame must be there, and was looked for at once.
     is_needed: bool,
-    /// Since when it is missing then.
-    missing_since: Option<Moment>,
 }
 
 impl Intake {
@@ -72,7 +68,6 @@ impl Intake {
             look_at,
             looks: LOOKS.0,
             is_needed: false,
-            missing_since: None,
         }
     }
 
@@ -125,13 +120,13 @@ impl Intake {
         let flow = Arc::clone(&self.flow);
         let mut unread = flow.unread();
         if unread.take_early(flow.leaves_at(now)) {
-            self.has_moved(now);
+            self.has_moved(&mut unread, now);
         }
         unread.check_end(flow.lane.is_workers);
         if unread.is_done() {
             return self.answer(&mut unread, now);
         }
-        if std::mem::take(&mut unread.asked) {
+        if unread.reader.is_proven() && std::mem::take(&mut unread.asked) {
             return (Some(unread.reader.say_now(false, now)), None);
         }
         let say_at = match unread.reader.say(now) {
@@ -142,7 +137,7 @@ impl Intake {
             self.ears.frames = None;
             return (None, Some(say_at));
         }
-        let silent_at = unread.heard + flow.idle;
+        let silent_at = unread.watch.tells_at(flow.idle);
         if now >= silent_at {
             unread.is_silent(now);
         }
@@ -177,7 +172,7 @@ impl Intake {
         if std::mem::take(&mut unread.asked) {
             return (Some(unread.reader.say_now(false, now)), None);
         }
-        (None, Some(unread.heard + self.flow.idle))
+        (None, Some(unread.watch.hears_until(self.flow.idle)))
     }
 
     /// Fetches what comes next, and more behind it if there was more before.
@@ -201,8 +196,9 @@ impl Intake {
     }
 
     /// Something was taken in.
-    fn has_moved(&mut self, now: Moment) {
-        (self.look_at, self.looks, self.missing_since) = (now + LOOKS.0, LOOKS.0, None);
+    fn has_moved(&mut self, unread: &mut Unread, now: Moment) {
+        unread.watch.misses_nothing();
+        (self.look_at, self.looks) = (now + LOOKS.0, LOOKS.0);
         self.is_needed = false;
     }
 
@@ -212,7 +208,10 @@ impl Intake {
         for _ in 0..TURN {
             match next(&mut self.ears.frames).now_or_never() {
                 Some(Some(message)) => self.heard.extend(self.flow.lane.heard(&message)),
-                Some(None) => is_open = false,
+                Some(None) => {
+                    is_open = false;
+                    break;
+                }
                 None => break,
             }
         }
@@ -230,7 +229,7 @@ impl Intake {
             }
         }
         if has_moved {
-            self.has_moved(now);
+            self.has_moved(&mut unread, now);
         }
         if !is_open {
             unread.close(Some(ItemsError::Closed));
@@ -252,7 +251,7 @@ impl Intake {
             Ok(Some(frame)) => {
                 unread.hear(now);
                 if unread.take(slot, frame, flow.leaves_at(now)) {
-                    self.has_moved(now);
+                    self.has_moved(&mut unread, now);
                     self.ahead = (self.ahead * 2).min(FETCHES);
                     // There may be more behind it.
                     self.look_soon();
@@ -268,15 +267,19 @@ impl Intake {
         }
     }
 
-    /// What comes next is not there. Where it is not stored, a writer that is not heard may still have it.
+    /// What comes next is not there.
     fn misses(&mut self, unread: &mut Unread, now: Moment) {
-        let (has_ended, since) = (unread.ending.is_some(), *self.missing_since.get_or_insert(now));
-        let may_come = !self.flow.lane.is_stored && !has_ended && unread.heard < since + MISSING_FOR / 2;
-        if !unread.reader.is_due() && !has_ended {
-            self.missing_since = None;
-        } else if now.since(since) >= MISSING_FOR && !may_come {
-            let item = unread.reader.last() + 1;
-            unread.fail(ItemsError::Lost { item }, self.flow.leaves_at(now));
+        let has_ended = unread.ending.is_some();
+        let is_gone = match has_ended || self.flow.lane.is_stored {
+            _ if !has_ended && !unread.reader.is_due() => {
+                unread.watch.misses_nothing();
+                false
+            }
+            true => unread.watch.is_removed(now),
+            false => unread.watch.is_lost(now),
+        };
+        if is_gone {
+            unread.lose(self.flow.leaves_at(now));
         }
         self.look_later(now);
     }

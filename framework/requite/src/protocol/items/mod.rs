@@ -18,6 +18,7 @@ mod passed;
 pub(crate) mod reader;
 mod readers;
 mod unstored;
+pub(crate) mod watch;
 pub(crate) mod writer;
 
 /// What a reader may have unread, and what a first writer may send before it has heard from its reader.

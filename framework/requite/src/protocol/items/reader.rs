@@ -45,6 +45,9 @@ pub(crate) struct Reader {
     known: u64,
     epoch: u32,
     writer: WriterId,
+    /// Whether the frame of its position was not seen yet. Until then this may be the stream of another call under the same
+    /// key, whose writer must hear nothing of this reader.
+    is_unproven: bool,
     /// The last item that was taken in.
     last: u64,
     /// Bytes of this writer's items that were taken in.
@@ -73,6 +76,7 @@ impl Reader {
             known: 0,
             epoch: 1,
             writer: WriterId::default(),
+            is_unproven: false,
             last: 0,
             bytes: 0,
             unread_items: 0,
@@ -98,7 +102,7 @@ impl Reader {
         if position.slot > 0 {
             let Position { attempt, slot, writer, before, bytes, .. } = position;
             (self.epoch, self.writer, self.slot) = (attempt, writer, slot);
-            (self.last, self.bytes) = (before, bytes);
+            (self.last, self.bytes, self.is_unproven) = (before, bytes, true);
         }
         self
     }
@@ -111,6 +115,11 @@ impl Reader {
 
     pub(crate) fn is_stored(&self) -> bool {
         self.is_stored
+    }
+
+    /// Whether this is the stream in which its position is.
+    pub(crate) fn is_proven(&self) -> bool {
+        !self.is_unproven
     }
 
     /// The slot to fetch next.
@@ -133,13 +142,13 @@ impl Reader {
 
     /// Whether something is known to be there that has not been taken in.
     pub(crate) fn is_behind(&self) -> bool {
-        self.slot <= self.known
+        self.is_unproven || self.slot <= self.known
     }
 
     /// Whether the next slot must be taken, and is not only on its way: its writer has gone on.
     pub(crate) fn is_due(&self) -> bool {
         let most = if self.is_stored { FLIGHT as u64 } else { 0 };
-        self.slot + most <= self.known
+        self.is_unproven || self.slot + most <= self.known
     }
 
     /// Of whom it has taken in items last.
@@ -170,6 +179,12 @@ impl Reader {
         if slot > self.slot || !self.has_room() {
             return Taken::NotYet;
         }
+        if self.is_unproven && there != Slot::Empty {
+            if !self.is_of_position(there) {
+                return Taken::Broken;
+            }
+            self.is_unproven = false;
+        }
         let Slot::Frame(head) = there else {
             if there == Slot::Foreign {
                 self.slot += 1;
@@ -198,6 +213,11 @@ impl Reader {
         self.unread_bytes += bytes;
         self.end = head.end.or(self.end);
         if anew { Taken::Restarted { epoch: head.epoch } } else { Taken::Items }
+    }
+
+    fn is_of_position(&self, there: Slot) -> bool {
+        let Slot::Frame(head) = there else { return false };
+        (head.epoch, head.writer, head.first) == (self.epoch, self.writer, self.last + 1)
     }
 
     /// Of two that claim to be the same writer, the one that came first counts.
@@ -238,7 +258,9 @@ impl Reader {
 
     /// No more is wanted from then on, ever.
     pub(crate) fn leave(&mut self, at: Moment) {
-        self.leaves = self.leaves.min(at);
+        if self.is_proven() {
+            self.leaves = self.leaves.min(at);
+        }
     }
 
     /// Whether that is said, now or soon: again and again, for a writer may begin later.
@@ -284,6 +306,9 @@ impl Reader {
 
     /// What is to be said to the writer now, or until when nothing is.
     pub(crate) fn say(&mut self, now: Moment) -> Result<Credit, Moment> {
+        if self.is_unproven {
+            return Err(Moment::FAR);
+        }
         self.left |= now >= self.leaves;
         let credit = self.credit();
         let is_news = self.is_news(credit);

@@ -52,7 +52,7 @@ impl Readers {
     }
 
     /// From now on, who is not heard for this long has left.
-    pub(super) fn last(&mut self, idle: Duration, now: Moment) {
+    pub(super) fn lasts(&mut self, idle: Duration, now: Moment) {
         self.lasts.get_or_insert((idle, now + idle));
     }
 

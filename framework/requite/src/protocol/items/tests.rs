@@ -15,6 +15,7 @@ use crate::{
     wire::{
         credit::Credit,
         frame::{End, Frame},
+        position::Position,
     },
 };
 
@@ -380,6 +381,31 @@ fn who_goes_on_where_another_reader_was_takes_what_follows_and_gives_the_same_cr
     // Nothing was said yet.
     assert!((0..12).all(|_| reader.read(10)) && (0..4).all(|_| next.read(10)));
     assert_eq!(next.say_now(false, Moment(1)), reader.say_now(false, Moment(1)));
+}
+
+#[test]
+fn who_looks_for_a_position_says_nothing_before_it_is_found() {
+    let position = Position { attempt: 1, item: 8, slot: 5, writer: [1; 16], before: 7, bytes: 70 };
+    let behind = || Reader::new(1, true).behind(position);
+    let wanted = Head { writer: [1; 16], ..head(1, 8, 2) };
+    for other in [
+        Head { writer: [2; 16], ..wanted },
+        Head { epoch: 2, ..wanted },
+        Head { epoch: 2, first: 1, ..wanted },
+        Head { first: 9, ..wanted },
+    ] {
+        let mut reader = behind();
+        reader.leave(Moment(1));
+        assert_eq!(reader.say(Moment(2)), Err(Moment::FAR));
+        assert!(!reader.leaves() && reader.is_due());
+        assert_eq!(reader.take(5, Slot::Empty, 0), Taken::Nothing);
+        assert_eq!(reader.take(5, Slot::Frame(other), 20), Taken::Broken);
+        assert!(!reader.is_proven());
+    }
+    assert_eq!(behind().take(5, Slot::Foreign, 0), Taken::Broken);
+    let mut reader = behind();
+    assert_eq!(reader.take(5, Slot::Frame(wanted), 20), Taken::Items);
+    assert!(reader.is_proven() && !reader.is_due() && reader.say(Moment(2)).is_ok());
 }
 
 #[test]

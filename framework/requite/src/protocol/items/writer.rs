@@ -312,7 +312,7 @@ impl Writer {
     /// Nobody waits for the call any more. What is not stored goes on for as long as its reader is heard within `idle`.
     pub(crate) fn leave_alone(&mut self, idle: Duration, now: Moment) {
         if self.unstored.is_some() {
-            self.readers.last(idle, now);
+            self.readers.lasts(idle, now);
         }
     }
 
