@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use requite::{CallError, Items, Rejected, Sink, SinkError, prelude::*};
+use requite::{CallError, CallEvent, Items, Rejected, Sink, SinkError, prelude::*};
 use requite_test::NatsServer;
 use tokio::sync::Semaphore;
 
@@ -114,7 +114,9 @@ async fn whoever_has_another_payload_adds_nothing_to_the_stream_of_the_call_that
 async fn whoever_has_another_payload_sends_nothing_to_the_handler_of_the_call_that_has_the_key() {
     let hall = Hall::closed().await;
     let _worker = serve(&hall.nats.url(), hall.kitchen.clone()).await;
-    let (mut own, call) = within(SOON, hall.caller().await.pour(1).key("tray").open()).await.unwrap();
+    let (mut own, mut call) = within(SOON, hall.caller().await.pour(1).key("tray").open()).await.unwrap();
+    let mut events = call.events();
+    while !matches!(within(SOON, events.next()).await, Some(CallEvent::Started { .. })) {}
     hall.forget_records().await;
     let (mut others, refused) = within(SOON, hall.caller().await.pour(2).key("tray").open()).await.unwrap();
     let sends = async {

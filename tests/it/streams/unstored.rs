@@ -179,6 +179,9 @@ async fn a_handler_that_has_ended_does_not_run_again_because_its_worker_stops_be
 async fn a_handler_sends_no_frame_before_its_claim_is_stored() {
     let yard = Yard::open().await;
     yard.go_on.send_replace(true);
+    // A caller that has not heard the server's time has its first request claimed before it starts.
+    let (_litter, first) = within(SOON, yard.client.tip().open()).await.unwrap();
+    within(SOON, first).await.unwrap();
     let mut said = yard.spy.subscribe("rq.>").await.unwrap();
     yard.spy.flush().await.unwrap();
     let (mut litter, call) = within(SOON, yard.client.tip().open()).await.unwrap();
