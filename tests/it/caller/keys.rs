@@ -1,16 +1,13 @@
 //! Keys: what makes two calls one, what keeps them apart, and which texts may be one.
 
-use futures_util::StreamExt;
 use std::{
     future::IntoFuture,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use requite::{CallError, CallEvent, Client, Rejected};
-use requite_test::Proxy;
 
-use super::fixture::{ClerkClient, Office, SHOP, SOON, connect, within};
+use super::fixture::{ClerkClient, Office, SHOP, SOON, within};
 
 #[tokio::test]
 async fn one_key_from_two_processes_is_one_run_with_two_equal_answers() {
@@ -175,27 +172,4 @@ async fn any_text_may_be_a_key_and_none_runs_into_another() {
         assert_eq!(within(SOON, client.attach_stamp(key)).await.unwrap().run, number, "{key:?}");
     }
     assert_eq!(office.worker.stats().dead_letters, 0);
-}
-
-/// That a connection is there is told some time later, and is no reason to send anything again.
-#[tokio::test]
-async fn a_call_on_a_new_connection_is_sent_once() {
-    let office = Office::open().await;
-    let stranger = office.stranger().await;
-    let mut requests = stranger.subscribe("rq.req.clerk.>").await.unwrap();
-    stranger.flush().await.unwrap();
-    let network = Proxy::start(([127, 0, 0, 1], office.nats.port()).into()).await.unwrap();
-    let client = ClerkClient::new(connect(&network.url(), SHOP).await);
-    // The call waits for its answer, and what is told meanwhile is heard.
-    network.freeze();
-    let call = tokio::spawn(client.stamp("a".into()).key("a").into_future());
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    network.thaw();
-    within(SOON, call).await.unwrap().unwrap();
-    stranger.publish("rq.req.clerk.last", "".into()).await.unwrap();
-    let mut sent = 0;
-    while within(SOON, requests.next()).await.unwrap().subject.as_str() != "rq.req.clerk.last" {
-        sent += 1;
-    }
-    assert_eq!(sent, 1);
 }

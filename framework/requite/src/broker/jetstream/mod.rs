@@ -69,10 +69,7 @@ impl Connection {
             let (events, waiting) = (events.clone(), Arc::clone(&waiting));
             let was_connected = AtomicBool::new(false);
             move |event| {
-                // The first `Connected` is told some time after the connection is there and used, and is no reconnect.
-                let is_first = matches!(event, async_nats::Event::Connected)
-                    && !was_connected.swap(true, Ordering::Relaxed);
-                if let Some(event) = translate(event).filter(|_| !is_first) {
+                if let Some(event) = translate(event, &was_connected) {
                     if let Some(replies) = waiting.get().and_then(Weak::upgrade) {
                         match event {
                             Event::Disconnected => replies.lost(),
@@ -259,9 +256,12 @@ fn is_failed_handshake(error: &async_nats::ConnectError) -> bool {
 }
 
 /// The events that decide something; the others are for logs and stay with `async_nats`.
-fn translate(event: async_nats::Event) -> Option<Event> {
+fn translate(event: async_nats::Event, was_connected: &AtomicBool) -> Option<Event> {
     match event {
-        async_nats::Event::Connected => Some(Event::Reconnected),
+        // The first is told some time after the connection is there and used, and is no reconnect.
+        async_nats::Event::Connected => {
+            was_connected.swap(true, Ordering::Relaxed).then_some(Event::Reconnected)
+        }
         async_nats::Event::Disconnected => Some(Event::Disconnected),
         async_nats::Event::SlowConsumer(_) => Some(Event::Overrun),
         async_nats::Event::Closed => Some(Event::Closed),
@@ -292,7 +292,15 @@ fn denied_subject(text: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::denied_subject;
+    use super::{AtomicBool, Event, denied_subject, translate};
+
+    #[test]
+    fn that_a_connection_is_there_is_no_reconnect() {
+        let was_connected = AtomicBool::new(false);
+        let told = || translate(async_nats::Event::Connected, &was_connected);
+        assert!(told().is_none());
+        assert!(matches!(told(), Some(Event::Reconnected)));
+    }
 
     #[test]
     fn the_denied_subject_is_read_from_the_servers_text() {
