@@ -99,10 +99,19 @@ async fn what_was_asked_before_does_not_reach_a_handler_that_runs() {
     let nats = NatsServer::start().await.unwrap();
     let (guard, client) = (Guard::default(), GuardClient::new(connect(&nats.url(), SHOP).await));
     serve(&nats.url(), guard.clone()).await.shutdown().await;
+    let pause = async |until: &str| {
+        let subject = "$JS.API.CONSUMER.PAUSE.rq_REQ_guard.-cancel";
+        let paused = nats.ask(subject, format!(r#"{{"pause_until":"{until}"}}"#)).await.unwrap();
+        let paused: serde_json::Value = serde_json::from_slice(&paused).unwrap();
+        assert!(paused.get("error").is_none(), "{paused}");
+    };
+    pause("2999-01-01T00:00:00Z").await;
     assert_eq!(within(SOON, client.attach_stand("later").cancel()).await, Ok(CancelAnswer::Signalled));
     let later = within(SOON, client.stand().key("later").start()).await.unwrap();
     let _worker = serve(&nats.url(), guard.clone()).await;
     within(SOON, guard.stands.subscribe().wait_for(|stands| *stands)).await.unwrap();
+    until("it is claimed", async || stored(&nats, "rq_OUT_guard").await == 1).await;
+    pause("2000-01-01T00:00:00Z").await;
     until("only the call is stored", async || stored(&nats, "rq_REQ_guard").await == 1).await;
     guard.relieved.send_replace(true);
     assert_eq!(within(SOON, later).await.unwrap(), "relieved");

@@ -1,6 +1,6 @@
 //! Readers that go on where another one was, as a process does that comes after one that is gone.
 
-use requite::{Items, ItemsError, Position, Sink, SinkError, prelude::*};
+use requite::{Items, ItemsError, Position, RunningServer, Sink, SinkError, prelude::*};
 use requite_test::NatsServer;
 use tokio::sync::watch;
 
@@ -162,6 +162,24 @@ impl Ledger {
     }
 }
 
+/// Somebody who keeps a ledger, and who reads it.
+struct Study {
+    tears: watch::Sender<bool>,
+    client: LedgerClient,
+    _worker: RunningServer,
+    _nats: NatsServer,
+}
+
+impl Study {
+    async fn open() -> Self {
+        let nats = NatsServer::start().await.unwrap();
+        let (tears, waits) = watch::channel(false);
+        let worker = serve(&nats.url(), Ledger { tears: waits }).await;
+        let client = LedgerClient::new(connect(&nats.url(), SHOP).await);
+        Self { tears, client, _worker: worker, _nats: nats }
+    }
+}
+
 /// Reads what is left of the first attempt behind this entry, until it is told of the second.
 async fn read_until_torn(entries: &mut Items<(u32, u64)>, mut last: u64) {
     loop {
@@ -181,10 +199,7 @@ async fn read(entries: &mut Items<(u32, u64)>, attempt: u32, numbers: std::ops::
 
 #[tokio::test]
 async fn who_goes_on_in_a_stream_that_was_begun_anew_is_told_if_the_one_before_was_not() {
-    let nats = NatsServer::start().await.unwrap();
-    let (tears, waits) = watch::channel(false);
-    let _worker = serve(&nats.url(), Ledger { tears: waits }).await;
-    let client = LedgerClient::new(connect(&nats.url(), SHOP).await);
+    let Study { tears, client, .. } = &Study::open().await;
     let (mut entries, call) = within(SOON, client.page().key("one").open()).await.unwrap();
     read(&mut entries, 1, 1..=4).await;
     let first = entries.position();
@@ -213,10 +228,7 @@ async fn who_goes_on_in_a_stream_that_was_begun_anew_is_told_if_the_one_before_w
 
 #[tokio::test]
 async fn who_goes_on_in_a_stream_of_which_nothing_is_left_is_told() {
-    let nats = NatsServer::start().await.unwrap();
-    let (tears, waits) = watch::channel(false);
-    let _worker = serve(&nats.url(), Ledger { tears: waits }).await;
-    let client = LedgerClient::new(connect(&nats.url(), SHOP).await);
+    let Study { tears, client, .. } = &Study::open().await;
     let (mut entries, call) = within(SOON, client.blot().key("one").open()).await.unwrap();
     read(&mut entries, 1, 1..=4).await;
     let position = entries.position();

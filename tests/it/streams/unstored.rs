@@ -64,11 +64,23 @@ impl Bin {
         Ok(())
     }
 
+    /// The same, and its first attempt fails behind that.
+    #[handler(lease = "6s", volatile)]
+    async fn slip(&self, cx: &Context, litter: Sink<String>) -> Result<u32, Slipped> {
+        self.tip(litter).await.map_err(|_| Slipped)?;
+        if cx.attempt() == 1 { Err(Slipped) } else { Ok(cx.attempt()) }
+    }
+
     #[handler(lease = "6s", idle = "3s", volatile)]
     async fn fill(&self, numbers: Items<u64>) -> Result<u64, Stuck> {
         Ok(Self::all(numbers).await?.len() as u64)
     }
 }
+
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize, CallError)]
+#[error("it slipped")]
+#[retry(after = "50ms")]
+struct Slipped;
 
 /// A worker with a bin, a client, and somebody who hears what callers send.
 struct Yard {
@@ -152,21 +164,43 @@ async fn what_is_given_up_and_read_by_nobody_is_sent_no_longer_than_the_idle_lim
     within(SOON * 2, quiet).await;
 }
 
-/// Nobody keeps its items for it, and what it did is not to be done twice.
-#[tokio::test]
-async fn a_handler_that_has_ended_does_not_run_again_because_its_worker_stops_before_all_is_read() {
-    let yard = Yard::open().await;
+/// A caller behind a network of its own.
+async fn far_caller(yard: &Yard) -> (Proxy, BinClient) {
     let network = Proxy::start(([127, 0, 0, 1], yard.nats.port()).into()).await.unwrap();
     let client = BinClient::new(connect(&network.url(), SHOP).await);
-    let (_litter, call) = within(SOON, client.tip().open()).await.unwrap();
+    (network, client)
+}
+
+/// Has what was called end while its caller is away, and its worker stop; another one goes on.
+async fn stops_unread(yard: &mut Yard, network: &Proxy) {
     let mut tips = yard.bin.tips.subscribe();
     within(SOON, tips.wait_for(|(begun, _)| *begun == 1)).await.unwrap();
     network.cut().await;
     yard.go_on.send_replace(true);
     within(SOON, tips.wait_for(|(_, ended)| *ended == 1)).await.unwrap();
-    let _other = serve(&yard.nats.url(), yard.bin.clone()).await;
-    within(SOON, yard.worker.shutdown()).await;
+    let other = serve(&yard.nats.url(), yard.bin.clone()).await;
+    within(SOON, std::mem::replace(&mut yard.worker, other).shutdown()).await;
     network.heal().await.unwrap();
+}
+
+/// An error says itself whether there is another attempt.
+#[tokio::test]
+async fn a_handler_that_has_failed_is_tried_again_where_its_worker_stops_before_all_is_read() {
+    let mut yard = Yard::open().await;
+    let (network, client) = far_caller(&yard).await;
+    let (_litter, call) = within(SOON, client.slip().open()).await.unwrap();
+    stops_unread(&mut yard, &network).await;
+    assert_eq!(within(SOON, call).await.unwrap(), 2);
+    assert_eq!(yard.bin.tips.borrow().0, 2);
+}
+
+/// Nobody keeps its items for it, and what it did is not to be done twice.
+#[tokio::test]
+async fn a_handler_that_has_ended_does_not_run_again_because_its_worker_stops_before_all_is_read() {
+    let mut yard = Yard::open().await;
+    let (network, client) = far_caller(&yard).await;
+    let (_litter, call) = within(SOON, client.tip().open()).await.unwrap();
+    stops_unread(&mut yard, &network).await;
     match within(SOON, call).await {
         Err(CallError::Aborted(aborted)) => assert_eq!(aborted.reason, Reason::Unread),
         other => panic!("{other:?}"),

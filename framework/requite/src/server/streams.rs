@@ -84,8 +84,12 @@ impl Streams {
                 tokio::select! {
                     biased;
                     flushed = flow.flush() => flushed,
-                    // What has run to its end is not begun again elsewhere because its reader is slow.
-                    () = held.hands_over(), if !flow.is_stored() => return Produced::Unread(STOPS.to_owned()),
+                    // What has run to its end is not begun again elsewhere because its reader is slow; an error says
+                    // itself whether it is.
+                    () = held.hands_over(), if !flow.is_stored() => return match produced {
+                        Produced::Value(_) => Produced::Unread(STOPS.to_owned()),
+                        other => other,
+                    },
                 }
             }
             None => Ok(()),
