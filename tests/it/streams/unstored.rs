@@ -71,6 +71,13 @@ impl Bin {
         if cx.attempt() == 1 { Err(Slipped) } else { Ok(cx.attempt()) }
     }
 
+    /// Sends one item when the test lets it, and fails.
+    #[handler(lease = "6s", idle = "3s", volatile)]
+    async fn spill(&self, litter: Sink<String>) -> Result<(), Stuck> {
+        self.tip(litter).await?;
+        Err(Stuck("spilled".to_owned()))
+    }
+
     #[handler(lease = "6s", idle = "3s", volatile)]
     async fn fill(&self, numbers: Items<u64>) -> Result<u64, Stuck> {
         Ok(Self::all(numbers).await?.len() as u64)
@@ -181,6 +188,30 @@ async fn stops_unread(yard: &mut Yard, network: &Proxy) {
     let other = serve(&yard.nats.url(), yard.bin.clone()).await;
     within(SOON, std::mem::replace(&mut yard.worker, other).shutdown()).await;
     network.heal().await.unwrap();
+}
+
+/// It says why the handler failed, and that nobody read its items says less.
+#[tokio::test]
+async fn an_error_stands_where_nobody_reads_what_was_sent_before_it() {
+    let yard = Yard::open().await;
+    let (network, client) = far_caller(&yard).await;
+    let mut outcomes = yard.spy.subscribe("rq.put.*.out.bin.>").await.unwrap();
+    let mut tips = yard.bin.tips.subscribe();
+    let (_litter, call) = within(SOON, client.spill().open()).await.unwrap();
+    within(SOON, tips.wait_for(|(begun, _)| *begun == 1)).await.unwrap();
+    network.cut().await;
+    yard.go_on.send_replace(true);
+    let is_outcome = |message: &async_nats::Message| {
+        let kind = message.headers.as_ref().and_then(|it| it.get("Rq-Kind"));
+        kind.is_some_and(|it| it.as_str() == "outcome")
+    };
+    within(SOON, async { while !is_outcome(&outcomes.next().await.unwrap()) {} }).await;
+    network.heal().await.unwrap();
+    match within(SOON, call).await {
+        Err(CallError::Failed(error)) => assert_eq!(error, Stuck("spilled".to_owned())),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(yard.bin.tips.borrow().0, 1);
 }
 
 /// An error says itself whether there is another attempt.

@@ -73,9 +73,11 @@ impl Streams {
         self.is_settling.load(Ordering::Acquire)
     }
 
-    /// Sees off what the handler has sent. What it produced counts only if that is stored, or read where it is not stored.
+    /// Sees off what the handler has sent. A value counts only if that is stored, or read where it is not stored; an error
+    /// stands, and says itself whether there is another attempt.
     pub(super) async fn settle(&self, produced: Produced, held: &Held) -> Produced {
         self.end();
+        let is_value = matches!(produced, Produced::Value(_));
         let flushed = match self.down.get() {
             Some(flow) => {
                 self.is_settling.store(true, Ordering::Release);
@@ -84,16 +86,17 @@ impl Streams {
                 tokio::select! {
                     biased;
                     flushed = flow.flush() => flushed,
-                    // What has run to its end is not begun again elsewhere because its reader is slow; an error says
-                    // itself whether it is.
-                    () = held.hands_over(), if !flow.is_stored() => return match produced {
-                        Produced::Value(_) => Produced::Unread(STOPS.to_owned()),
-                        other => other,
-                    },
+                    // What has run to its end is not begun again elsewhere because its reader is slow.
+                    () = held.hands_over(), if !flow.is_stored() => {
+                        return if is_value { Produced::Unread(STOPS.to_owned()) } else { produced };
+                    }
                 }
             }
             None => Ok(()),
         };
+        if !is_value {
+            return produced;
+        }
         let undelivered = self.undelivered.lock().expect("nobody panics with an error in hand").take();
         let error = match (undelivered, flushed) {
             (Some(Undelivered::Cancelled), _) => return Produced::Cancelled,
