@@ -19,7 +19,7 @@ static PRODUCED: AtomicU64 = AtomicU64::new(0);
 #[derive(Serialize, Deserialize)]
 struct Entry {
     number: u64,
-    /// Makes an entry 2 KB large: a thousand of them are the 2 MiB that may be unread.
+    /// Makes an entry 2 KB large: two thousand of them are the 4 MiB that may be unread.
     letter: String,
 }
 

@@ -19,7 +19,7 @@ const BYTES: usize = 100_000;
 /// With what MessagePack puts before so many bytes.
 const ITEM: u64 = BYTES as u64 + 5;
 /// What may be sent and not read, and one item.
-const WINDOW: u64 = 2 << 20;
+const WINDOW: u64 = 4 << 20;
 /// Credit comes a quarter of that at a time: where three quarters are unread, nothing more may be on its way.
 const AHEAD: u64 = WINDOW / 4 * 3 / ITEM;
 

@@ -14,7 +14,7 @@ pub(crate) use stored::Stored;
 pub(crate) use volatile::Volatile;
 
 /// Bytes for which the receiver of items makes room, and its items: Requite's window.
-const WINDOW_BYTES: u64 = 2 << 20;
+const WINDOW_BYTES: u64 = 4 << 20;
 const WINDOW_ITEMS: u64 = 16 * 1024;
 
 async fn connect(server: &NatsServer, name: &str) -> Result<Client> {
