@@ -251,7 +251,8 @@ impl Context {
     /// How many items of this handler's stream earlier attempts have stored; the next item comes behind them. Ask before
     /// the first item is sent: a later attempt that does not ask begins the stream anew, and its caller is told so.
     ///
-    /// From here on no earlier attempt can add any more.
+    /// From here on no earlier attempt can add any more. Of a `volatile` stream it is 0: nothing is stored, and a later attempt
+    /// always begins anew.
     ///
     /// ```
     /// # use requite::{Sink, SinkError, prelude::*};

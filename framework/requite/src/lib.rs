@@ -201,7 +201,7 @@ pub use requite_macros::service;
 /// | `kill_after = "10s"` | 30 s | any | how long a handler may go on once its request is cancelled |
 /// | `attempts = 3` | 5 | at least 1 | how many attempts may be used up by retryable errors and dead workers |
 /// | `concurrency = 8` | 16 | 1 to 1,000,000 | how many requests one worker handles at once |
-/// | `retention = "7d"` | 24 h with a key, 2 min without | at least 60 s | how long an outcome is kept |
+/// | `retention = "7d"` | 24 h with a key, 2 min without | at least 60 s | how long an outcome is kept, and its stream's items |
 /// | `idle = "60s"` | 60 s | at least half the `lease`, or 15 s if that is less; only with a stream | how long one side of a stream may hear nothing of the other before it is told |
 /// | `volatile` | off | only with a stream | its streams are not stored: another process cannot go on with them, nor a later attempt get what its caller has sent |
 /// | `once` | off | not with `attempts` | never start again what may have begun: an attempt without an outcome becomes `Aborted` with [`Reason::Interrupted`] |

@@ -120,7 +120,7 @@ impl<T: ReplyType, E: HandlerError> Accepted<T, E> {
 
     /// What happens to the call from now on, first of all how it stands, every time that it is asked for. A task of its own
     /// sees the call through then, and the events can be read before, beside or without awaiting it; dropping the call ends
-    /// both.
+    /// both, once the streams that it was opened with are dropped as well.
     ///
     /// ```no_run
     /// # use requite::{CallEvent, prelude::*};

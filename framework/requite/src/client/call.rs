@@ -51,7 +51,8 @@ struct Options {
 
 type Types<T, E, S> = PhantomData<fn() -> (T, E, S)>;
 
-/// A call that is about to be made. Await it for the answer, or [`start`](Self::start) it to know when it is accepted.
+/// A call that is about to be made. Await it for the answer, or [`start`](Self::start) it to know when it is accepted. One whose
+/// handler has streams is [opened](Self::open) instead.
 ///
 /// Nothing is sent before. Dropping the future stops to wait; unless [asked to](Self::cancel_on_drop), it does not cancel:
 /// what was accepted runs to its end, and a call with the same [`key`](Self::key) attaches to it.
@@ -98,8 +99,8 @@ impl<T: ReplyType, E: HandlerError, S> Call<T, E, S> {
         self
     }
 
-    /// The longest silence of a started handler. Its worker's heartbeats come every sixth of the lease, so this is best
-    /// longer than half the lease; by default only the deadline counts.
+    /// The longest silence of a started handler. Its worker's heartbeats come every sixth of the lease, and at least every 5 s,
+    /// so this is best longer than three of them; by default only the deadline counts.
     pub fn silent_for(mut self, limit: Duration) -> Self {
         self.options.silent_for = Some(limit);
         self
@@ -143,8 +144,8 @@ impl<T: ReplyType, E: HandlerError, S> Call<T, E, S> {
         self
     }
 
-    /// Cancels the call if its future, or what [`start`](Self::start) returns, is dropped before the end: where nobody
-    /// waits, nobody works. It is told to the servers in the background, so a process that ends at once may not get that
+    /// Cancels the call if its future, or all that [`start`](Self::start) or [`open`](Self::open) returns, is dropped before the
+    /// end: where nobody waits, nobody works. It is told to the servers in the background, so a process that ends at once may not get that
     /// far; [`Accepted::cancel`] waits for it.
     ///
     /// A handler that is dropped because its request goes on elsewhere, its worker stops or its lease is lost, does not
@@ -306,9 +307,10 @@ impl<T, E, S> fmt::Debug for Call<T, E, S> {
     }
 }
 
-/// A call that was made before, by this process or another of the same caller. Await it for the answer.
+/// A call that was made before, by this process or another of the same caller. Await it for the answer, or [`open`](Self::open)
+/// its streams.
 ///
-/// Nothing is sent: an id that was never accepted waits for its deadline.
+/// No request is sent: an id that was never accepted waits for its deadline.
 #[must_use = "nothing is asked before it is awaited"]
 pub struct Attach<T, E, S = ()> {
     client: Client,

@@ -81,7 +81,7 @@ impl CallEvent {
 
 /// What happens to a call, as a stream that ends with it; from [`Accepted::events`](super::Accepted::events).
 ///
-/// Nothing waits for its reader: of heartbeats and progress that nobody has read yet, it keeps the newest.
+/// Nothing waits for its reader: of heartbeats and progress that nobody has read yet, it keeps the newest of each attempt.
 #[must_use = "events are seen by reading them"]
 pub struct CallEvents {
     queue: Arc<Queue>,

@@ -113,7 +113,7 @@ impl<T: ReplyType, E: HandlerError, D: ItemType> Attach<T, E, ServerStream<D>> {
     }
 
     /// Reads the items of the call from the first one on, or from [where another reader was](Self::behind), as far as they are
-    /// kept.
+    /// kept. Of a `volatile` stream from which somebody has read before, they are lost.
     ///
     /// # Errors
     ///
@@ -138,16 +138,14 @@ impl<T: ReplyType, E: HandlerError, U: ItemType> Attach<T, E, ClientStream<U>> {
 }
 
 impl<T: ReplyType, E: HandlerError, U: ItemType, D: ItemType> Attach<T, E, Bidirectional<U, D>> {
-    /// Reads on where [another reader](Items::position) was, with the item behind its last. Of a stream that is not stored
-    /// this says nothing.
+    /// The same as [`Attach::behind`] of a call with one stream.
     pub fn behind(mut self, position: Position) -> Self {
         self.position = position;
         self
     }
 
     /// Goes on with the call's stream, and reads the other from its first item on, or from [where another reader
-    /// was](Self::behind). Until the sink is used, another process
-    /// may go on writing.
+    /// was](Self::behind). Until the sink is used, another process may go on writing.
     ///
     /// # Errors
     ///

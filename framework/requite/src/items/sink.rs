@@ -13,13 +13,14 @@ use crate::{
 /// A stream of items to the other side: of a call's [`open`](crate::Call::open) to its handler, and as an argument of a
 /// handler to its caller.
 ///
-/// Items are stored, several in one message where they come faster than they are stored. A reader that is slow, away or not
-/// there yet is waited for once it has 16,384 items or 2 MiB unread. Bytes travel best as `serde_bytes::ByteBuf`: to serde a
+/// Items are stored, unless the stream is `volatile`, several in one message where they come faster than they are stored. A
+/// reader that is slow, away or not there yet is waited for once it has 16,384 items or 4 MiB unread, and not longer than `idle`
+/// if nothing is heard of it. Bytes travel best as `serde_bytes::ByteBuf`: to serde a
 /// `Vec<u8>` is a list of numbers.
 ///
-/// A handler's stream ends with the handler, whose outcome is stored behind the last item. A caller says with
-/// [`finish`](Self::finish) that there is nothing more; a sink that is dropped before tells the handler that the caller gave
-/// up.
+/// A handler's stream ends with the handler, whose outcome is stored behind the last item, or once the caller's process has all
+/// of them where they are not stored. A caller says with [`finish`](Self::finish) that there is nothing more; a sink that is
+/// dropped before tells the handler that the caller gave up, unless the call was attached to and the sink was not used.
 ///
 /// ```
 /// # use requite::{Sink, SinkError, prelude::*};
@@ -68,7 +69,7 @@ impl<T: ItemType> Sink<T> {
         }
     }
 
-    /// Takes an item in; it is stored soon after. Where the reader has enough unread, this waits until it has not.
+    /// Takes an item in; it is stored, or sent, soon after. Where the reader has enough unread, this waits until it has not.
     /// Cancelling leaves the item out.
     ///
     /// # Errors
@@ -92,8 +93,9 @@ impl<T: ItemType> Sink<T> {
         self.flow.flush().await
     }
 
-    /// How many items of this stream are stored by whoever wrote it before: another process of the same caller, whose call
-    /// this one attached to. The next item that is sent comes behind them.
+    /// How many items of this stream are stored by whoever wrote it before: another process of the same caller, which made the
+    /// same call or was attached to it. The next item that is sent comes behind them. In a handler it is the same as
+    /// [`Context::items_stored`](crate::Context::items_stored); of a `volatile` stream it is 0.
     ///
     /// # Errors
     ///

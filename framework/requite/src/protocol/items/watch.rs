@@ -7,7 +7,7 @@ use crate::protocol::time::Moment;
 /// How long a slot is looked for that must be there, because its writer has gone on or the call has ended.
 const MISSING_FOR: Duration = Duration::from_secs(5);
 /// A writer that sends again what is missing, or says that it is there, does so more often.
-const BREAK: Duration = Duration::from_secs(MISSING_FOR.as_secs() / 2);
+const BREAK: Duration = Duration::from_secs(2);
 
 /// When a writer was heard, and since when its next frame is missing.
 #[derive(Clone, Copy, Debug)]
