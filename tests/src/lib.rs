@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `entry`, `ledger` | what was seen, written to a file outside NATS |
 //! | `mill`, `caller`, `stream` | services, calls and streams that write down what they see |
+//! | `dam` | a service whose streams are large |
 //! | `role`, `process` | both as processes of their own, to kill and to freeze |
 //! | `store` | what the streams hold in the end |
 //! | `checker` | the promises, held against both |
@@ -13,6 +14,7 @@
 
 pub mod caller;
 pub mod checker;
+pub mod dam;
 pub mod entry;
 pub mod faults;
 pub mod hash;

@@ -15,6 +15,7 @@ use tokio::{runtime::Handle, signal::unix, sync::mpsc};
 
 use crate::{
     caller::{Caller, Order},
+    dam::Dam,
     entry::{Event, Fault, Life},
     ledger::Ledger,
     mill::{Mill, Silo},
@@ -35,7 +36,7 @@ pub enum Role {
         url: String,
         /// Its namespace there.
         namespace: String,
-        /// `mill` or `silo`; the latter lives on three servers.
+        /// `mill`, `silo` or `dam`; the second lives on three servers.
         service: String,
         /// The name under which the ledger knows it.
         name: String,
@@ -164,6 +165,7 @@ async fn start(
     let server = Server::new(client).drain_timeout(drain);
     let server = match service {
         "silo" => server.serve(Silo { worker, ledger }).replicas(3),
+        "dam" => server.serve(Dam::default()).limits(Dam::limits()),
         _ => server.serve(Mill { worker, ledger }),
     };
     server.start().await

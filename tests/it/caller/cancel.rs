@@ -1,6 +1,7 @@
 //! Calls that are cancelled: before they start, while they run, at their end and after it.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -9,11 +10,11 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use requite::{CallError, CancelAnswer, RunningServer, prelude::*};
+use requite::{CallError, CancelAnswer, RunningServer, async_nats, prelude::*};
 use requite_test::{NatsCluster, NatsServer};
 use tokio::sync::watch;
 
-use super::fixture::{SHOP, SOON, connect, serve, until, within};
+use super::fixture::{SHOP, SOON, connect, serve, stored, until, within};
 
 #[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize, CallError)]
 #[error("the stone is hot")]
@@ -28,6 +29,8 @@ struct Mill {
     dropped: Arc<AtomicU32>,
     /// For calls that handlers make.
     other: Arc<Mutex<Option<MillClient>>>,
+    /// How often each request was run that is raced.
+    raced: Arc<Mutex<HashMap<String, u32>>>,
 }
 
 struct CountsDrop(Arc<AtomicU32>);
@@ -41,7 +44,13 @@ impl Drop for CountsDrop {
 impl Mill {
     fn new() -> Self {
         let (gate, _) = watch::channel(false);
-        Self { runs: Arc::default(), gate, dropped: Arc::default(), other: Arc::default() }
+        Self {
+            runs: Arc::default(),
+            gate,
+            dropped: Arc::default(),
+            other: Arc::default(),
+            raced: Arc::default(),
+        }
     }
 
     fn runs(&self) -> u32 {
@@ -121,6 +130,7 @@ impl Mill {
     /// Takes some microseconds, and gives up when it is told.
     #[handler]
     async fn race(&self, cx: &Context, micros: u64) -> Result<u64, Hot> {
+        *self.raced.lock().unwrap().entry(cx.id().to_owned()).or_default() += 1;
         tokio::select! {
             () = cx.cancelled() => Err(Hot),
             () = tokio::time::sleep(Duration::from_micros(micros)) => Ok(micros),
@@ -271,7 +281,7 @@ async fn what_the_server_was_made_to_publish_cancels_nothing() {
         let cancel = format!("rq.req.mill.-cancel.shop.{id}");
         // An acknowledgement, and somebody else's wish as it is stored.
         let own = "rq.req.mill.-cancel.stranger.k.a";
-        let mut headers = requite::async_nats::HeaderMap::new();
+        let mut headers = async_nats::HeaderMap::new();
         headers.insert("Rq-V", "1");
         headers.insert("Rq-Kind", "cancel");
         headers.insert("Nats-Stream", "rq_REQ_mill");
@@ -311,44 +321,89 @@ async fn a_handlers_own_calls_are_cancelled_with_it_if_they_asked_for_that() {
     assert_eq!(within(SOON, call).await.unwrap(), "the other ground 5");
 }
 
+/// A call that was cancelled at its end, or about then.
+struct Race {
+    id: String,
+    cancelled: CancelAnswer,
+    answer: Result<u64, CallError<Hot>>,
+}
+
+impl Race {
+    async fn run(town: &Town, n: u64, round: u64) -> Self {
+        // More than there are slots; every other one runs until it is cancelled.
+        let micros = if n.is_multiple_of(2) { n * 500 } else { 2_000_000 };
+        let call = town.client.race(micros).start().await.unwrap();
+        let id = call.id().clone();
+        tokio::time::sleep(Duration::from_micros((n * 7 + round) % 20 * 500)).await;
+        let (cancelled, answer) = tokio::join!(town.client.cancel(&id), call);
+        let cancelled = cancelled.unwrap();
+        let ended = match (cancelled, &answer) {
+            (CancelAnswer::CancelledBeforeStart, Err(CallError::Cancelled(it))) => !it.may_have_run,
+            (CancelAnswer::Signalled, Err(CallError::Cancelled(it))) => it.may_have_run,
+            (CancelAnswer::Signalled | CancelAnswer::AlreadyDone, Ok(_)) => true,
+            _ => false,
+        };
+        assert!(ended, "{cancelled:?} and {answer:?}");
+        // Whoever asks later is told the same.
+        assert_eq!(
+            answer.is_ok(),
+            town.client.cancel(&id).await == Ok(CancelAnswer::AlreadyDone),
+            "{answer:?}"
+        );
+        Self { id: id.to_string(), cancelled, answer }
+    }
+}
+
+/// The ids of the outcomes that were stored, each as often as one was.
+async fn outcomes(spy: &async_nats::Client, records: &mut async_nats::Subscriber) -> Vec<String> {
+    let inbox = format!("rq.in.{SHOP}.mill.");
+    let end = format!("{inbox}the.end");
+    // What the server sent before this is heard before it.
+    spy.publish(end.clone(), "".into()).await.unwrap();
+    let mut ids = Vec::new();
+    loop {
+        let record = within(SOON, records.next()).await.unwrap();
+        if record.subject.as_str() == end {
+            return ids;
+        }
+        if record.headers.unwrap().get("Rq-Kind").unwrap().as_str() == "outcome" {
+            ids.push(record.subject.strip_prefix(&inbox).unwrap().to_owned());
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_races_with_the_outcome_end_in_one_result_each() {
     let town = Town::open().await;
-    let (mut values, mut ran, mut never_ran) = (0, 0, 0);
+    let spy = async_nats::connect(town.nats.url()).await.unwrap();
+    let mut records = spy.subscribe(format!("rq.in.{SHOP}.mill.*.*")).await.unwrap();
+    spy.flush().await.unwrap();
+    let mut races = Vec::new();
     for round in 0..50 {
-        let calls = (0..20).map(async |n: u64| {
-            // More than there are slots; every other one runs until it is cancelled.
-            let micros = if n.is_multiple_of(2) { n * 500 } else { 2_000_000 };
-            let call = town.client.race(micros).start().await.unwrap();
-            let id = call.id().clone();
-            tokio::time::sleep(Duration::from_micros((n * 7 + round) % 20 * 500)).await;
-            let (cancelled, answer) = tokio::join!(town.client.cancel(&id), call);
-            let cancelled = cancelled.unwrap();
-            let ended = match (cancelled, &answer) {
-                (CancelAnswer::CancelledBeforeStart, Err(CallError::Cancelled(it))) => !it.may_have_run,
-                (CancelAnswer::Signalled, Err(CallError::Cancelled(it))) => it.may_have_run,
-                (CancelAnswer::Signalled | CancelAnswer::AlreadyDone, Ok(_)) => true,
-                _ => false,
-            };
-            assert!(ended, "{cancelled:?} and {answer:?}");
-            // Whoever asks later is told the same.
-            assert_eq!(
-                answer.is_ok(),
-                town.client.cancel(&id).await == Ok(CancelAnswer::AlreadyDone),
-                "{answer:?}"
-            );
-            answer
-        });
-        for answer in within(SOON * 3, futures_util::future::join_all(calls)).await {
-            if answer.is_ok() {
-                values += 1;
-            } else if may_have_run(answer) {
-                ran += 1;
-            } else {
-                never_ran += 1;
-            }
+        let calls = (0..20).map(|n| Race::run(&town, n, round));
+        races.extend(within(SOON * 3, futures_util::future::join_all(calls)).await);
+    }
+    until("nothing is left to do", async || stored(&town.nats, "rq_REQ_mill").await == 0).await;
+
+    let (mut values, mut ran, mut never_ran) = (0, 0, 0);
+    let raced = town.mill.raced.lock().unwrap().clone();
+    let mut outcomes = outcomes(&spy, &mut records).await;
+    outcomes.sort_unstable();
+    let mut ids = Vec::new();
+    for Race { id, cancelled, answer } in races {
+        let runs = raced.get(&id).copied().unwrap_or_default();
+        assert_eq!(runs, u32::from(cancelled != CancelAnswer::CancelledBeforeStart), "{id}: {answer:?}");
+        ids.push(id);
+        if answer.is_ok() {
+            values += 1;
+        } else if may_have_run(answer) {
+            ran += 1;
+        } else {
+            never_ran += 1;
         }
     }
+    ids.sort_unstable();
+    assert!(outcomes == ids, "{} outcomes of {} requests", outcomes.len(), ids.len());
     println!("{values} values, {ran} cancelled while they ran, {never_ran} before");
     assert!(values > 0 && ran > 0 && never_ran > 0);
     assert_eq!((values + ran + never_ran, town.worker.stats().redeliveries), (1_000, 0));

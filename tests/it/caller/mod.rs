@@ -5,6 +5,7 @@ mod answers;
 mod attach;
 mod cancel;
 mod cancel_in_vain;
+mod coalesced;
 mod connecting;
 mod cut;
 mod events;

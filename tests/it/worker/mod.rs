@@ -13,6 +13,7 @@ mod cluster;
 mod death;
 mod drain;
 mod failure;
+mod midstream;
 mod nested;
 mod network;
 mod records;
