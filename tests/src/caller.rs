@@ -2,11 +2,13 @@
 
 use std::{future::pending, pin::pin, time::Duration};
 
-use requite::{Accepted, Attach, Call, CallError, CancelAnswer, CancelError, Client, Rejected, RequestId};
+use requite::{
+    Accepted, Attach, Call, CallError, CallEvent, CancelAnswer, CancelError, Client, Rejected, RequestId,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    entry::{self, Answer, Class, Event, Invoke, Told},
+    entry::{self, Answer, Class, Event, Invoke, Saw, Told},
     hash,
     ledger::Ledger,
     mill::{Flour, Job, MillClient, MillError, SiloClient, Work},
@@ -31,13 +33,15 @@ pub struct Order {
     pub leaves: Option<u64>,
     /// So long after it was made it is given up, unless it has ended.
     pub gives_up: Option<Duration>,
+    /// What its caller is told meanwhile is written down; only for the methods that have no stream.
+    pub watches: bool,
 }
 
 impl Order {
     /// A call that is waited for, and read to its end.
     pub fn new(call: String, method: &str, what: What, deadline: Duration) -> Self {
         let method = method.to_owned();
-        Self { call, method, what, deadline, cancel: None, leaves: None, gives_up: None }
+        Self { call, method, what, deadline, cancel: None, leaves: None, gives_up: None, watches: false }
     }
 }
 
@@ -143,16 +147,20 @@ impl Caller {
         if flow::has_stream(&order.method) {
             return self.call_with_stream(order).await;
         }
-        let Order { call, method, what, deadline, cancel, .. } = order;
+        let Order { call, method, what, deadline, cancel, watches, .. } = order;
+        let observer = watches.then(|| self.observer(&call));
         let result = match what {
             What::Run(job, key) => {
                 let made = self.service.run(&method, job).deadline(deadline);
                 let made = if let Some(key) = key { made.key(key) } else { made };
+                let made = if let Some(observer) = observer { made.on_event(observer) } else { made };
                 return self.run(call, made, cancel).await;
             }
             What::AttachKey(key) => {
                 let id = hash::id_of_key(self.service.name(), &method, &key);
-                (self.service.attach(&method, &key).deadline(deadline).await, id)
+                let made = self.service.attach(&method, &key).deadline(deadline);
+                let made = if let Some(observer) = observer { made.on_event(observer) } else { made };
+                (made.await, id)
             }
             What::AttachId(id) => {
                 let parsed: RequestId = id.parse().expect("an id that was accepted can be read back");
@@ -185,19 +193,46 @@ impl Caller {
         }
     }
 
+    /// Writes down which attempts run, and how far they say they are.
+    fn observer(&self, call: &str) -> impl FnMut(&CallEvent) + Send + 'static {
+        let (ledger, call) = (self.ledger.clone(), call.to_owned());
+        move |event| {
+            let saw = match event {
+                CallEvent::Started { attempt, .. } | CallEvent::Restarted { attempt, .. } => {
+                    Saw::Attempt(*attempt)
+                }
+                CallEvent::Progress(progress) => {
+                    let value = progress.decode().ok().flatten();
+                    let (attempt, number) = value.expect("every report of the mill has both");
+                    Saw::Report { attempt, number }
+                }
+                _ => return,
+            };
+            ledger.write(Event::Watched { call: call.clone(), saw });
+        }
+    }
+
+    /// Cancels the call with this key, and says what its caller was told.
+    pub async fn cancel_key(&self, method: &str, key: &str) -> Told {
+        let id = hash::id_of_key(self.service.name(), method, key);
+        self.cancel(&id.parse().expect("a key makes an id")).await
+    }
+
     /// Cancels a call.
-    async fn cancel(&self, id: &RequestId) {
+    async fn cancel(&self, id: &RequestId) -> Told {
         let write = |told| {
             let caller = self.name.clone();
             self.ledger.write(Event::Cancel { caller, id: id.to_string(), told });
         };
         write(None);
-        write(Some(match self.service.cancel(id).await {
+        let told = match self.service.cancel(id).await {
             Ok(CancelAnswer::CancelledBeforeStart) => Told::BeforeTheStart,
             Ok(CancelAnswer::Signalled) => Told::Signalled,
             Ok(CancelAnswer::AlreadyDone) => Told::AlreadyDone,
             _ => Told::Nothing,
-        }));
+        };
+        write(Some(told));
+        told
     }
 
     fn write_invoke(&self, order: &Order) {

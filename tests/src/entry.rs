@@ -76,6 +76,15 @@ pub enum Event {
     },
     /// A handler has found a checkpoint, or stored one.
     Checkpoint(Checkpoint),
+    /// A handler is about to say how far it is.
+    Reported(Report),
+    /// A caller that watches its call was told something.
+    Watched {
+        /// Which call.
+        call: String,
+        /// What.
+        saw: Saw,
+    },
     /// A call is about to be cancelled, or its caller was told what came of that.
     Cancel {
         /// Whose ids.
@@ -252,6 +261,33 @@ pub struct Checkpoint {
     pub steps: u32,
     /// Whether the handler began with it; else it was told that it is stored.
     pub found: bool,
+}
+
+/// How far a handler says it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Who asked.
+    pub caller: String,
+    /// The request's id.
+    pub id: String,
+    /// The handler's attempt.
+    pub attempt: u32,
+    /// Counts its reports from 1.
+    pub number: u64,
+}
+
+/// What a caller that watches is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Saw {
+    /// This attempt runs.
+    Attempt(u32),
+    /// A handler's report.
+    Report {
+        /// Its attempt.
+        attempt: u32,
+        /// Its number.
+        number: u64,
+    },
 }
 
 /// What went through one end of a stream.

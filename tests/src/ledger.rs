@@ -95,6 +95,11 @@ impl Ledger {
         fs::write(self.gate_file(), "").expect("the test's folder can be written to");
     }
 
+    /// Lets whoever comes to the gate wait there again.
+    pub fn close_gate(&self) {
+        fs::remove_file(self.gate_file()).expect("it was opened before");
+    }
+
     /// Whether the gate is open.
     pub fn is_open(&self) -> bool {
         self.gate_file().exists()

@@ -3,17 +3,19 @@
 
 use std::{future::pending, time::Duration};
 
-use requite::{CheckpointError, Items, Sink, prelude::*};
+use requite::{Items, Sink, prelude::*};
 
 use crate::{
-    entry::{Checkpoint, Event, Step},
+    entry::Step,
     ledger::{Ledger, Running},
     stream::{Pour, Sack},
 };
 
 mod flow;
+mod steps;
 
 use flow::{Down, fill, pour, trade};
+pub use steps::Steps;
 
 /// A request: what the handler is to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,14 +50,9 @@ pub enum Work {
     /// Stores its worker's name as a checkpoint and awaits until the test opens the gate; answers with the one it found.
     Checkpoint,
     /// Does steps with a checkpoint behind each, and goes on behind the last one.
-    Steps {
-        /// How many.
-        count: u32,
-        /// How many milliseconds each takes.
-        millis: u64,
-        /// Every attempt up to this one fails half-way.
-        fails: u32,
-    },
+    Steps(Steps),
+    /// Says how far it is, again and again, until the test opens the gate.
+    Report,
     /// Awaits for so many milliseconds, or until it is cancelled, which it says with an error.
     Heed(u64),
     /// Sends a stream, or takes one: only for the methods that have one.
@@ -264,14 +261,13 @@ async fn work(
             cx.checkpoint(worker).await.expect("there is room");
             ledger.gate().await;
         }
-        Work::Steps { count, millis, fails } => {
-            let fails = cx.attempt() <= fails;
-            let up_to = if fails { count / 2 } else { count };
-            if steps_done(ledger, cx, up_to, millis).await.is_err() || fails {
+        Work::Steps(steps) => {
+            if let Err(error) = steps.go(ledger, cx).await {
                 running.end(Step::Retry);
-                return Err(MillError::NoWind);
+                return Err(error);
             }
         }
+        Work::Report => steps::report(ledger, cx).await,
         Work::Heed(millis) => tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(millis)) => {}
             () = cx.cancelled() => {
@@ -287,20 +283,4 @@ async fn work(
     }
     running.end(Step::End);
     Ok(Flour { worker: worker.to_owned(), attempt: cx.attempt(), bytes, sent: 0, taken: 0 })
-}
-
-/// Writes down what it begins with, and every checkpoint that is stored.
-async fn steps_done(ledger: &Ledger, cx: &Context, up_to: u32, millis: u64) -> Result<(), CheckpointError> {
-    let found = cx.last_checkpoint::<u32>()?.unwrap_or_default();
-    let write = |steps, found| {
-        let (caller, id) = (cx.caller().to_owned(), cx.id().to_owned());
-        ledger.write(Event::Checkpoint(Checkpoint { caller, id, attempt: cx.attempt(), steps, found }));
-    };
-    write(found, true);
-    for step in found + 1..=up_to {
-        tokio::time::sleep(Duration::from_millis(millis)).await;
-        cx.checkpoint(&step).await?;
-        write(step, false);
-    }
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Case;
-use crate::entry::{Class, Close, End, Event, Flow, Life, Piece, Step, Told};
+use crate::entry::{Class, Close, End, Event, Flow, Life, Piece, Saw, Step, Told};
 
 /// How often what happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct Counts {
     pub checkpoints: u64,
     /// Found by a later attempt.
     pub checkpoints_found: u64,
+    /// That callers were told.
+    pub reports: u64,
 }
 
 /// Counts what was seen.
@@ -94,6 +96,8 @@ pub fn counts(case: &Case<'_>) -> Counts {
         cancelled: answered(Class::Cancelled),
         checkpoints: case.checkpoints.iter().filter(|(_, it)| !it.found).count() as u64,
         checkpoints_found: case.checkpoints.iter().filter(|(_, it)| it.found && it.steps > 0).count() as u64,
+        reports: case.watched.values().flatten().filter(|saw| matches!(saw, Saw::Report { .. })).count()
+            as u64,
     }
 }
 
@@ -160,6 +164,7 @@ impl fmt::Display for Counts {
             (self.cancelled, "cancelled"),
             (self.checkpoints, "checkpoints"),
             (self.checkpoints_found, "checkpoints found"),
+            (self.reports, "reports"),
         ];
         let texts: Vec<_> = all
             .iter()

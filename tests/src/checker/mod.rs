@@ -4,7 +4,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    entry::{Answer, Checkpoint, Entry, Event, Fault, Flow, Invoke, Life, Moment, Run, Step, Told},
+    entry::{
+        Answer, Checkpoint, Entry, Event, Fault, Flow, Invoke, Life, Moment, Report, Run, Saw, Step, Told,
+    },
     store::Store,
 };
 
@@ -13,6 +15,7 @@ mod cancels;
 mod checkpoints;
 mod counts;
 mod outcomes;
+mod progress;
 mod runs;
 mod streams;
 #[cfg(test)]
@@ -24,7 +27,7 @@ pub use counts::{Counts, counts};
 type Rule = (&'static str, fn(&Case<'_>) -> Vec<String>);
 
 /// The promises.
-pub const RULES: [Rule; 13] = [
+pub const RULES: [Rule; 14] = [
     ("what is accepted ends in an outcome", outcomes::accepted_ends_in_an_outcome),
     ("a request has one outcome", outcomes::a_request_has_one_outcome),
     ("a second run has a reason", runs::a_second_run_has_a_reason),
@@ -41,6 +44,7 @@ pub const RULES: [Rule; 13] = [
     ),
     ("what is cancelled does not begin", cancels::what_is_cancelled_does_not_begin),
     ("checkpoints stand and are found", checkpoints::checkpoints_stand_and_are_found),
+    ("progress goes forward", progress::progress_goes_forward),
 ];
 
 /// Holds every promise against what happened: what is broken, with the name of the promise before it.
@@ -63,6 +67,9 @@ pub struct Case<'a> {
     callers_killed: BTreeMap<u32, Moment>,
     flows: Vec<&'a Flow>,
     checkpoints: Vec<(Moment, &'a Checkpoint)>,
+    reports: Vec<&'a Report>,
+    /// What callers were told, by call.
+    watched: BTreeMap<&'a str, Vec<Saw>>,
     cancels: Vec<Cancel>,
     drained: Option<Moment>,
     entries: &'a [Entry],
@@ -127,6 +134,8 @@ impl<'a> Case<'a> {
             callers_killed: BTreeMap::new(),
             flows: Vec::new(),
             checkpoints: Vec::new(),
+            reports: Vec::new(),
+            watched: BTreeMap::new(),
             cancels: Vec::new(),
             drained: None,
             entries,
@@ -153,6 +162,8 @@ impl<'a> Case<'a> {
             Event::Effect(_) | Event::Midway { .. } => {}
             Event::Flow(flow) => self.flows.push(flow),
             Event::Checkpoint(checkpoint) => self.checkpoints.push((at, checkpoint)),
+            Event::Reported(report) => self.reports.push(report),
+            Event::Watched { call, saw } => self.watched.entry(call).or_default().push(*saw),
             Event::Cancel { caller, id, told } => {
                 self.cancels.push(Cancel { at, id: format!("{caller}.{id}"), told: *told });
             }

@@ -10,6 +10,7 @@ use crate::{
 
 mod cancels;
 mod checkpoints;
+mod progress;
 mod streams;
 
 const LEASE: Duration = Duration::from_secs(6);

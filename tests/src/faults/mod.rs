@@ -11,6 +11,10 @@
 //! | `cluster` | servers of three are killed, stopped, frozen, cut off from each other |
 //! | `network` | the way between a process and its server is cut, flaps, is half open, is slow |
 //! | `stream` | any of them, in the middle of a stream of items |
+//! | `volatile` | any of them, in the middle of a stream that is not stored |
+//! | `cancel` | any of them, as a request is cancelled |
+//! | `checkpoint` | any of them, between two checkpoints and at one |
+//! | `progress` | any of them, while callers watch how far a handler is |
 //! | `operator` | streams, consumers, settings and users are taken away |
 //! | `disk` | a server cannot write any more |
 //!
@@ -25,17 +29,21 @@ use crate::{
     entry::{Answer, Class},
 };
 
+mod cancel;
+mod checkpoint;
 mod client;
 mod cluster;
 mod disk;
 mod message;
 mod network;
 mod operator;
+mod progress;
 mod scene;
 mod server;
 pub mod stage;
 mod stream;
 pub mod table;
+mod volatile;
 mod worker;
 
 pub use stage::{Place, Servers, Stage, Worker, eventually};
@@ -64,6 +72,14 @@ pub enum Case {
     Network(network::Case),
     /// In the middle of a stream of items.
     Stream(stream::Case),
+    /// In the middle of a stream that is not stored.
+    Volatile(volatile::Case),
+    /// As a request is cancelled.
+    Cancel(cancel::Case),
+    /// To a request with checkpoints.
+    Checkpoint(checkpoint::Case),
+    /// While callers watch how far a handler is.
+    Progress(progress::Case),
     /// By an operator.
     Operator(operator::Case),
     /// To a server's disk.
@@ -99,6 +115,10 @@ impl fmt::Display for Row {
             Case::Cluster(case) => write!(f, "{case}")?,
             Case::Network(case) => write!(f, "{case}")?,
             Case::Stream(case) => write!(f, "{case}")?,
+            Case::Volatile(case) => write!(f, "{case}")?,
+            Case::Cancel(case) => write!(f, "{case}")?,
+            Case::Checkpoint(case) => write!(f, "{case}")?,
+            Case::Progress(case) => write!(f, "{case}")?,
             Case::Operator(case) => write!(f, "{case}")?,
             Case::Disk(case) => write!(f, "{case}")?,
         }
@@ -111,11 +131,15 @@ pub fn rows() -> Vec<Row> {
     let workers = worker::cases().map(Case::Worker);
     let clients = client::cases().map(Case::Client);
     let networks = network::cases().map(Case::Network);
-    let streams = stream::cases().map(Case::Stream);
+    let streams = stream::cases().map(Case::Stream).chain(volatile::CASES.map(Case::Volatile));
+    let cancels = cancel::cases().map(Case::Cancel);
+    let checkpoints = checkpoint::cases().map(Case::Checkpoint);
+    let progress = progress::CASES.map(Case::Progress);
     let operators = operator::cases().map(Case::Operator);
     let disks = disk::cases().map(Case::Disk);
-    let on_both: Vec<Case> =
-        workers.chain(clients).chain(networks).chain(streams).chain(operators).chain(disks).collect();
+    let requests = workers.chain(clients).chain(networks).chain(streams);
+    let handlers = cancels.chain(checkpoints).chain(progress);
+    let on_both: Vec<Case> = requests.chain(handlers).chain(operators).chain(disks).collect();
     let on = |servers, own: Vec<Case>| {
         let cases = on_both.iter().copied().chain(own);
         cases.map(|case| Row { servers, case }).collect::<Vec<_>>()
@@ -135,6 +159,7 @@ impl Row {
         let mut stage = match self.case {
             Case::Cluster(_) => Stage::open_at(cluster::servers().await?, program).await?,
             Case::Operator(_) => Stage::open_at(operator::servers(self.servers).await?, program).await?,
+            case if case.is_late() => Stage::open_at(stage::patient(self.servers).await?, program).await?,
             _ => Stage::open(self.servers, program).await?,
         };
         let played = tokio::time::timeout(PATIENCE, async {
@@ -145,6 +170,10 @@ impl Row {
                 Case::Cluster(case) => case.play(&mut stage).await,
                 Case::Network(case) => case.play(&mut stage).await,
                 Case::Stream(case) => case.play(&mut stage).await,
+                Case::Volatile(case) => case.play(&mut stage).await,
+                Case::Cancel(case) => case.play(&mut stage).await,
+                Case::Checkpoint(case) => case.play(&mut stage).await,
+                Case::Progress(case) => case.play(&mut stage).await,
                 Case::Operator(case) => case.play(&mut stage).await,
                 Case::Disk(case) => case.play(&mut stage).await,
             }
@@ -153,6 +182,26 @@ impl Row {
         match played {
             Ok(expected) => stage.judge(&expected).await,
             Err(error) => Err(error).with_context(|| stage.keep()),
+        }
+    }
+}
+
+impl Case {
+    /// Whether what a frozen worker has sent, or sends when it goes on, is to arrive late, and not to be lost.
+    fn is_late(self) -> bool {
+        match self {
+            Self::Worker(case) => case.freezes(),
+            Self::Stream(case) => case.freezes(),
+            Self::Volatile(case) => case == volatile::Case::WorkerFrozen,
+            Self::Cancel(case) => case == cancel::Case::WorkerFrozen,
+            Self::Checkpoint(case) => case == checkpoint::Case::WorkerFrozen,
+            Self::Progress(case) => case == progress::Case::WorkerFrozen,
+            Self::Client(_)
+            | Self::Server(_)
+            | Self::Cluster(_)
+            | Self::Network(_)
+            | Self::Operator(_)
+            | Self::Disk(_) => false,
         }
     }
 }

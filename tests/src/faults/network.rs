@@ -100,7 +100,7 @@ impl Case {
             // It serves all the same.
             stage.serves_again(&caller, "first").await?;
         }
-        self.end(&stage.ways, &struck).await?;
+        mend(&stage.ways, &struck).await?;
         stage.mended(&name);
         stage.outlast_a_lease().await;
         stage.ledger.open_gate();
@@ -158,7 +158,7 @@ impl Case {
         if self.fault == Fault::Cut {
             tokio::time::sleep(MINUTE).await;
         }
-        self.end(&stage.ways, &struck).await?;
+        mend(&stage.ways, &struck).await?;
         stage.mended(&name);
         for call in calls {
             let answer = call.await?;
@@ -170,8 +170,7 @@ impl Case {
 
     /// Strikes the ways that are in use, and says which.
     async fn begin(self, ways: &[Proxy]) -> anyhow::Result<Vec<usize>> {
-        let struck: Vec<usize> = (0..ways.len()).filter(|at| ways[*at].connections() > 0).collect();
-        anyhow::ensure!(!struck.is_empty() && (ways.len() == 1 || struck.len() < ways.len()), "{struck:?}");
+        let struck = in_use(ways)?;
         for way in struck.iter().map(|at| &ways[*at]) {
             match self.fault {
                 Fault::Cut => way.cut().await,
@@ -194,14 +193,6 @@ impl Case {
         }
         Ok(struck)
     }
-
-    async fn end(self, ways: &[Proxy], struck: &[usize]) -> anyhow::Result<()> {
-        for way in struck.iter().map(|at| &ways[*at]) {
-            way.thaw();
-            way.heal().await?;
-        }
-        Ok(())
-    }
 }
 
 /// A proxy before every server.
@@ -219,4 +210,28 @@ pub(super) async fn ways(stage: &Stage) -> anyhow::Result<Vec<Proxy>> {
 
 pub(super) fn through(ways: &[Proxy]) -> String {
     ways.iter().map(Proxy::url).collect::<Vec<_>>().join(",")
+}
+
+/// Those of the ways through which somebody is connected; of three there is one that is free.
+pub(super) fn in_use(ways: &[Proxy]) -> anyhow::Result<Vec<usize>> {
+    let used: Vec<usize> = (0..ways.len()).filter(|at| ways[*at].connections() > 0).collect();
+    anyhow::ensure!(!used.is_empty() && (ways.len() == 1 || used.len() < ways.len()), "{used:?}");
+    Ok(used)
+}
+
+/// Cuts the ways that are in use, and says which.
+pub(super) async fn cut(ways: &[Proxy]) -> anyhow::Result<Vec<usize>> {
+    let struck = in_use(ways)?;
+    for at in &struck {
+        ways[*at].cut().await;
+    }
+    Ok(struck)
+}
+
+pub(super) async fn mend(ways: &[Proxy], struck: &[usize]) -> anyhow::Result<()> {
+    for way in struck.iter().map(|at| &ways[*at]) {
+        way.thaw();
+        way.heal().await?;
+    }
+    Ok(())
 }

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     Expected,
+    cluster::{self, Of},
     stage::{Running, Servers, Stage, eventually},
 };
 use crate::{
@@ -74,6 +75,28 @@ impl Stage {
             Running::Three(cluster) => cluster,
             Running::One(_) => unreachable!("a row for three servers is played on three"),
         }
+    }
+
+    /// Kills the only server, or the one of three that leads this, and says which it was.
+    pub(super) async fn kill_server_of(&mut self, of: Of) -> anyhow::Result<usize> {
+        if self.kind == Servers::One {
+            self.server().kill9().await;
+            return Ok(0);
+        }
+        let leader = cluster::leads(self.cluster(), of, &cluster::NODES).await?;
+        self.cluster().node_mut(leader).kill9().await;
+        Ok(leader)
+    }
+
+    /// Starts it again, of three when another one leads.
+    pub(super) async fn restart_server_of(&mut self, of: Of, node: usize) -> anyhow::Result<()> {
+        if self.kind == Servers::One {
+            return Ok(self.server().restart().await?);
+        }
+        cluster::leads(self.cluster(), of, &cluster::others(node)).await?;
+        self.cluster().node_mut(node).restart().await?;
+        cluster::leads(self.cluster(), of, &cluster::NODES).await?;
+        Ok(())
     }
 
     /// A caller in this process that connects to these addresses.

@@ -470,6 +470,19 @@ impl Servers {
     }
 }
 
+/// Servers that do not drop the connection of a process that stands still: what it has sent arrives when it goes on.
+///
+/// # Errors
+///
+/// When they do not start.
+pub(super) async fn patient(kind: Servers) -> anyhow::Result<Running> {
+    const CONFIG: &str = r#"ping_interval: "10m""#;
+    Ok(match kind {
+        Servers::One => Running::One(Box::new(NatsServer::builder().config(CONFIG).start().await?)),
+        Servers::Three => Running::Three(NatsCluster::builder().config(CONFIG).start(3).await?),
+    })
+}
+
 /// Waits for a condition that nothing announces.
 ///
 /// # Errors

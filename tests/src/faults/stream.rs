@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::{
     Expected, Servers, Stage,
     cluster::{self, Of},
-    network::{through, ways},
+    network::{in_use, mend, through, ways},
 };
 use crate::{
     caller::{Caller, Order, What},
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Half of it is more than a writer may send before its reader has read: in the middle, both are at work.
-const ITEMS: u64 = 36_000;
+pub(super) const ITEMS: u64 = 36_000;
 
 /// What happens in the middle of which stream.
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +116,10 @@ struct Scene {
 }
 
 impl Case {
+    pub(super) fn freezes(self) -> bool {
+        self.fault == Fault::WorkerFrozen
+    }
+
     pub(super) async fn play(self, stage: &mut Stage) -> anyhow::Result<Expected> {
         let scene = self.comes_to_the_middle(stage).await?;
         let expected = match self.fault {
@@ -282,8 +286,7 @@ impl Case {
 
     /// Strikes the ways that are in use, and says which.
     async fn strike(self, ways: &[Proxy]) -> anyhow::Result<Vec<usize>> {
-        let struck: Vec<usize> = (0..ways.len()).filter(|at| ways[*at].connections() > 0).collect();
-        anyhow::ensure!(!struck.is_empty() && (ways.len() == 1 || struck.len() < ways.len()), "{struck:?}");
+        let struck = in_use(ways)?;
         for way in struck.iter().map(|at| &ways[*at]) {
             match self.fault {
                 Fault::WorkerCut | Fault::CallerCut => way.cut().await,
@@ -292,12 +295,4 @@ impl Case {
         }
         Ok(struck)
     }
-}
-
-async fn mend(ways: &[Proxy], struck: &[usize]) -> anyhow::Result<()> {
-    for way in struck.iter().map(|at| &ways[*at]) {
-        way.thaw();
-        way.heal().await?;
-    }
-    Ok(())
 }

@@ -85,6 +85,10 @@ impl fmt::Display for Case {
 }
 
 impl Case {
+    pub(super) fn freezes(self) -> bool {
+        self.fault == Fault::Freeze
+    }
+
     pub(super) async fn play(self, stage: &mut Stage) -> anyhow::Result<Expected> {
         stage.worker("first").await?;
         self.come_to_the_step(stage).await?;

@@ -11,7 +11,7 @@ use crate::{
     caller::{Order, What},
     entry::Event,
     faults::{Place, Stage},
-    mill::{Job, Work},
+    mill::{Job, Steps, Work},
     process::Process,
     random::Random,
     stream::Pour,
@@ -140,8 +140,8 @@ impl Load {
             4 => self.stream("trade", fails, keyed),
             5 => {
                 let count = u32::try_from(self.random.within(1..12)).unwrap_or(1);
-                let steps = Work::Steps { count, millis: self.random.within(1..600), fails };
-                self.run(self.place.kind.method(), steps, keyed)
+                let steps = Steps { count, millis: self.random.within(1..600), fails, gate: false };
+                self.run(self.place.kind.method(), Work::Steps(steps), keyed)
             }
             _ => {
                 let millis = self.random.within(500..5_000);
