@@ -4,16 +4,20 @@ use std::time::Duration;
 
 use super::{
     history::{Answer, Call as Seen, History},
+    marks::{Mark, mark},
     plan::{Call, Item, Manner},
     streams,
     worker::{Done, Failure},
 };
 use crate::{
-    Accepted, Attach, Bidirectional, Client, RequestId,
+    Accepted, Attach, Bidirectional, Client, Items, RequestId,
     broker::{AnyBroker, simulated::Simulation},
     client::{CallEvent, Config, call},
     error::{CallError, Rejected},
 };
+
+/// What handlers with streams take and give.
+type Streams = Bidirectional<Item, Item>;
 
 /// The calling processes.
 pub(super) struct Callers {
@@ -74,16 +78,29 @@ impl Callers {
 
     /// Sends and reads, and waits for the answer.
     async fn open(&self, call: &Call) {
-        let (number, made) = self.make::<Bidirectional<Item, Item>>(call);
-        match made.open().await {
-            Ok((sink, items, accepted)) => {
-                let reading =
-                    streams::read(items, |read| self.history.write().calls[number].read = Some(read));
-                let answer = async { self.note(number, accepted.await) };
-                tokio::join!(answer, streams::send(sink, &call.job), reading);
+        let (number, made) = self.make::<Streams>(call);
+        let (sink, items, accepted) = match made.open().await {
+            Ok(opened) => opened,
+            Err(error) => return self.note(number, Err(error)),
+        };
+        let id = accepted.id().clone();
+        self.history.write().calls[number].id = Some(self.id_of(call, &id));
+        let answer = async { self.note(number, accepted.await) };
+        let cancel = async {
+            if let Some(after) = call.cancel {
+                self.cancel(call, &id, after).await;
             }
-            Err(error) => self.note(number, Err(error)),
-        }
+        };
+        tokio::join!(
+            answer,
+            streams::send(sink, call, 0),
+            self.read(number, items, call.leaves_behind),
+            cancel
+        );
+    }
+
+    async fn read(&self, number: usize, items: Items<Item>, enough: Option<u64>) {
+        streams::read(items, enough, |read| self.history.write().calls[number].read = Some(read)).await;
     }
 
     async fn cancel(&self, call: &Call, id: &RequestId, after: Duration) {
@@ -106,7 +123,41 @@ impl Callers {
         self.history.write().calls[number].ended.is_some()
     }
 
+    /// Sends and reads for a while; then another process of the caller goes on.
+    async fn open_again_later(&self, call: &Call, after: Duration, by: usize) {
+        let (number, made) = self.make::<Streams>(call);
+        let (sink, items, accepted) = match made.open().await {
+            Ok(opened) => opened,
+            Err(error) => return self.note(number, Err(error)),
+        };
+        let id = accepted.id().clone();
+        self.history.write().calls[number].id = Some(self.id_of(call, &id));
+        let streams = async {
+            tokio::join!(streams::send(sink, call, 0), self.read(number, items, call.leaves_behind));
+        };
+        let _ = tokio::time::timeout(after, streams).await;
+        self.history.write().calls[number].dropped = true;
+        drop(accepted);
+        let number = self.history.call(self.seen(by, call, Some(&id)));
+        let attach: Attach<Done, Failure, Streams> = call::attach(&self.clients[by], call.method, "");
+        let (mut sink, items, accepted) = match attach.id(id).deadline(call.deadline).open().await {
+            Ok(opened) => opened,
+            Err(error) => return self.note(number, Err(error)),
+        };
+        let send = async {
+            if let Ok(before) = sink.items_stored().await {
+                mark(Mark::StreamJoined);
+                streams::send(sink, call, before).await;
+            }
+        };
+        let answer = async { self.note(number, accepted.await) };
+        tokio::join!(answer, send, self.read(number, items, None));
+    }
+
     async fn attach_later(&self, call: &Call, after: Duration, by: usize) {
+        if call.job.items > 0 {
+            return self.open_again_later(call, after, by).await;
+        }
         let (number, made) = self.make::<()>(call);
         let accepted: Accepted<Done, Failure> = match made.start().await {
             Ok(accepted) => accepted,

@@ -109,8 +109,9 @@ pub(super) struct Read {
     /// The items since the stream last began anew.
     pub(super) items: Vec<Item>,
     pub(super) restarts: u32,
-    /// Nothing came behind it.
+    /// Nothing came behind it, or it wanted no more.
     pub(super) is_over: bool,
+    pub(super) has_left: bool,
     /// What came last in its place, if not the end.
     pub(super) error: Option<ItemsError>,
 }

@@ -27,6 +27,14 @@ pub(crate) enum Mark {
     StreamBegunAnew,
     /// A later attempt took all items of its caller.
     TakenAgain,
+    /// A writer waited for its reader.
+    CreditSpent,
+    /// A caller dropped the stream that it read.
+    ReaderLeft,
+    /// A caller dropped the stream that it wrote, before its end.
+    GivenUp,
+    /// Another process of a caller went on with the streams of its call.
+    StreamJoined,
     /// A request was let go by a worker that drained.
     HandOver,
     /// It had a checkpoint, and was let go at once.
@@ -64,7 +72,15 @@ pub(crate) enum Mark {
 
 impl Mark {
     /// What happens only where there are streams.
-    pub(super) const OF_STREAMS: [Self; 3] = [Self::ItemRead, Self::StreamBegunAnew, Self::TakenAgain];
+    pub(super) const OF_STREAMS: [Self; 7] = [
+        Self::ItemRead,
+        Self::StreamBegunAnew,
+        Self::TakenAgain,
+        Self::CreditSpent,
+        Self::ReaderLeft,
+        Self::GivenUp,
+        Self::StreamJoined,
+    ];
     /// All others.
     pub(super) const ALL: [Self; 27] = [
         Self::Redelivery,

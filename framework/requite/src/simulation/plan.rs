@@ -75,6 +75,10 @@ pub(super) struct Call {
     pub(super) silent_for: Option<Duration>,
     /// Cancelled this long after it was accepted.
     pub(super) cancel: Option<Duration>,
+    /// Of a call with streams: behind how many items it reads no more.
+    pub(super) leaves_behind: Option<u64>,
+    /// Before which of its own items it sends no more, and does not say that these are all.
+    pub(super) gives_up_behind: Option<u64>,
 }
 
 /// What kind of run it is.
@@ -300,18 +304,12 @@ impl Plan {
                 start_within: (random.below(10) == 0).then(|| millis(random, 100, 10_000)),
                 silent_for: (random.below(10) == 0).then(|| method.lease * 2 / 3),
                 cancel: None,
+                leaves_behind: None,
+                gives_up_behind: None,
             });
         }
-        self.draw_cancels(&mut Random::new(!self.seed));
+        self.draw_cancels();
         self.open_streams();
-    }
-
-    /// From numbers of their own: what else a seed decides stays as it is.
-    fn draw_cancels(&mut self, random: &mut Random) {
-        for call in &mut self.calls {
-            let after = [millis(random, 0, 5), millis(random, 0, 2_000), millis(random, 0, 40_000)];
-            call.cancel = (random.below(6) == 0).then(|| pick(random, &after));
-        }
     }
 
     fn draw_manner(&self, random: &mut Random, by: usize, keyed: bool) -> Manner {

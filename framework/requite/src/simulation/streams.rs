@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{
     history::{Read, Running},
-    plan::{ITEMS, Item, Job},
+    marks::{Mark, mark},
+    plan::{Call, ITEMS, Item, Job},
 };
 use crate::{
     Context, Items, ItemsError, Sink,
@@ -54,9 +55,13 @@ async fn give(cx: &Context, running: &Running, sink: &mut Sink<Item>, numbers: i
     }
 }
 
-/// A caller's part: sends all of it.
-pub(super) async fn send(mut sink: Sink<Item>, job: &Job) {
-    for number in 1..=job.items {
+/// A caller's part: sends all of it, or as much as it does before it gives up, behind what was sent before.
+pub(super) async fn send(mut sink: Sink<Item>, call: &Call, before: u64) {
+    let items = call.job.items;
+    for number in before + 1..=items {
+        if call.gives_up_behind == Some(number) {
+            return mark(Mark::GivenUp);
+        }
         if sink.send(Item { attempt: 0, number }).await.is_err() {
             return;
         }
@@ -67,10 +72,14 @@ pub(super) async fn send(mut sink: Sink<Item>, job: &Job) {
     let _ = sink.finish().await;
 }
 
-/// The other part: reads to the end, and tells what it has read whenever that changes.
-pub(super) async fn read(mut items: Items<Item>, mut tell: impl FnMut(Read)) {
+/// The other part: reads to the end, or until it has enough, and tells what it has read whenever that changes.
+pub(super) async fn read(mut items: Items<Item>, enough: Option<u64>, mut tell: impl FnMut(Read)) {
     let mut read = Read::default();
     loop {
+        if enough == Some(read.items.len() as u64) {
+            (read.is_over, read.has_left) = (true, true);
+            return tell(read);
+        }
         tell(read.clone());
         match items.next().await {
             Some(Ok(item)) => read.items.push(item),

@@ -145,7 +145,12 @@ impl Gather {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.last() < self.credit.items && self.taken < self.credit.bytes && self.size < self.room
+        let has_credit = self.last() < self.credit.items && self.taken < self.credit.bytes;
+        #[cfg(test)]
+        if !has_credit && self.credit.items > 0 {
+            crate::simulation::mark(crate::simulation::Mark::CreditSpent);
+        }
+        has_credit && self.size < self.room
     }
 
     pub(super) fn put(&mut self, item: &[u8]) {

@@ -21,8 +21,9 @@ mod unstored;
 pub(crate) mod watch;
 pub(crate) mod writer;
 
-/// What a reader may have unread, and what a first writer may send before it has heard from its reader.
-pub(crate) const WINDOW_ITEMS: u64 = 16 * 1024;
+/// What a reader may have unread, and what a first writer may send before it has heard from its reader. In tests it is less
+/// than the streams of the simulation, so that those wait for credit.
+pub(crate) const WINDOW_ITEMS: u64 = if cfg!(test) { 16 } else { 16 * 1024 };
 pub(crate) const WINDOW_BYTES: u64 = 4 << 20;
 /// A frame is not filled any further above this. Of a frame of this size less than 1 % is headers, and several of them
 /// may be unread. It is a little above 256 KiB, so that items of 128 KiB go by twos, with what encodes them: alone, each

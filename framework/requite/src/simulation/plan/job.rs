@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Manner, Plan};
+use super::{Manner, Plan, millis, pick};
+use crate::broker::simulated::Random;
 
 /// How a handler's run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,12 +70,30 @@ impl Plan {
         }
     }
 
-    /// Who waits for a call that has streams, and whose alone it is, sends and reads.
-    pub(super) fn open_streams(&mut self) {
+    /// From numbers of their own: what else a seed decides stays as it is.
+    pub(super) fn draw_cancels(&mut self) {
+        let random = &mut Random::new(!self.seed);
         for call in &mut self.calls {
-            let opens = matches!(call.manner, Manner::Wait) && call.key.is_none() && call.cancel.is_none();
-            if opens && call.method.up {
+            let after = [millis(random, 0, 5), millis(random, 0, 2_000), millis(random, 0, 40_000)];
+            call.cancel = (random.below(6) == 0).then(|| pick(random, &after));
+        }
+    }
+
+    /// Who waits for a call that has streams, or attaches to it later, and whose alone it is, sends and reads. Some go away
+    /// before the end, by numbers of their own: what else a seed decides stays as it is.
+    pub(super) fn open_streams(&mut self) {
+        let random = &mut Random::new(self.seed.rotate_left(32) ^ !0);
+        for call in &mut self.calls {
+            let opens = match call.manner {
+                Manner::Wait => true,
+                // What is not stored is there for one process.
+                Manner::Attach { .. } => !call.method.volatile,
+                Manner::RequireWorker | Manner::Impatient { .. } => false,
+            };
+            if opens && call.method.up && call.key.is_none() {
                 call.job.items = 1 + u64::from(call.job.tag % 40);
+                call.leaves_behind = (random.below(6) == 0).then(|| random.below(ITEMS));
+                call.gives_up_behind = (random.below(6) == 0).then(|| 1 + random.below(call.job.items));
             }
         }
     }
