@@ -274,7 +274,9 @@ impl JetStream {
         let Some((name, subject)) = rest.split_once('.') else { return false };
         let Some(stream) = self.streams.get(name).filter(|it| it.config.allow_direct) else { return false };
         let Some(reply) = reply else { return true };
-        let seen = stream.store.last_of(subject).filter(|it| it.stored + turn.lag <= turn.now);
+        // Where the clock was stepped back since, a time that is to come says nothing of how old a message is.
+        let is_there = |stored: u64| stored > turn.now || stored + turn.lag <= turn.now;
+        let seen = stream.store.last_of(subject).filter(|it| is_there(it.stored));
         turn.send(match seen {
             Some(message) => {
                 Sent::new(reply, Kind::Answer, message.payload.clone()).headers(stream.read_headers(message))
