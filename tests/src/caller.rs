@@ -33,7 +33,7 @@ pub struct Order {
     pub leaves: Option<u64>,
     /// So long after it was made it is given up, unless it has ended.
     pub gives_up: Option<Duration>,
-    /// What its caller is told meanwhile is written down; only for the methods that have no stream.
+    /// What its caller is told meanwhile is written down; only for methods without a stream, and not by an id.
     pub watches: bool,
 }
 

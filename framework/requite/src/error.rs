@@ -189,7 +189,7 @@ pub enum CheckpointError {
 }
 
 /// Why an item was not taken, or does not reach its reader. Items that were taken before are not affected. It can be part of
-/// a handler's own error.
+/// a handler's own error; where that is to be tried again, as after [`Refused`](Self::Refused), it needs a `#[retry]`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum SinkError {
@@ -228,9 +228,9 @@ pub enum SinkError {
     /// The handler has to stop: its lease is lost, or its worker ends.
     #[error("the handler has to stop: its request may be in other hands")]
     Stopped,
-    /// The stream of items took nothing for 15 s: there is none, its servers have no room, or none of them leads it. Or at once: the server
-    /// allows this user no items, or what was stored before was removed, its time being over, so that the reader is past what
-    /// comes now.
+    /// The stream of items took nothing for 15 s: there is none, its servers have no room, or none of them leads it. Or at once:
+    /// the server allows this user no items, or what was stored before was removed, its time being over, so that the reader is
+    /// past what comes now.
     #[error("items cannot be stored: {text}")]
     Refused {
         /// What the server said, or what there is to do.

@@ -86,8 +86,9 @@ impl Ladder {
         let stuck = |error: SinkError| Stuck(error.to_string());
         for rung in 1..=LAST {
             rungs.send(rung).await.map_err(stuck)?;
+            // One in a frame, so that the same place is there every time.
+            rungs.flush().await.map_err(stuck)?;
         }
-        rungs.flush().await.map_err(stuck)?;
         let _ = self.go_on.clone().wait_for(|go_on| *go_on).await;
         Ok(LAST)
     }

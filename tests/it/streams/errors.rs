@@ -119,15 +119,17 @@ impl Mint {
         });
     }
 
-    /// Sends a number that is stored, and one later that is not; tells what came of that.
+    /// Sends a number that is stored, and one later that is not; tells what came of that, and fails.
     #[handler]
-    async fn store(&self, mut numbers: Sink<u64>) {
+    async fn store(&self, mut numbers: Sink<u64>) -> Result<(), Stuck> {
         numbers.send(1).await.unwrap();
         numbers.flush().await.unwrap();
         self.go_on.notified().await;
         let since = Instant::now();
         numbers.send(2).await.unwrap();
-        self.refused.send((numbers.flush().await, since.elapsed())).unwrap();
+        let flushed = numbers.flush().await;
+        self.refused.send((flushed.clone(), since.elapsed())).unwrap();
+        flushed.map_err(|error| Stuck(error.to_string()))
     }
 
     /// Its first attempt reads some of what comes, and its second one tells what comes first.
@@ -295,15 +297,19 @@ async fn the_streams_on_a_connection_that_was_closed_are_closed() {
 }
 
 #[tokio::test]
-async fn a_handler_whose_items_are_stored_nowhere_is_told_after_a_while() {
+async fn a_handler_whose_items_are_stored_nowhere_is_told_after_a_while_and_its_error_stands() {
     let mut vault = Vault::open().await;
-    let (mut numbers, _call) = within(SOON, vault.client.store().open()).await.unwrap();
+    let (mut numbers, call) = within(SOON, vault.client.store().open()).await.unwrap();
     assert_eq!(within(SOON, numbers.next()).await, Some(Ok(1)));
     asked(&vault.nats, "$JS.API.STREAM.DELETE.rq_ITM_mint", json!({})).await;
     vault.go_on.notify_one();
     let (refused, after) = within(PATIENCE + SOON, vault.refused.recv()).await.unwrap();
     assert!(matches!(refused, Err(SinkError::Refused { .. })), "{refused:?}");
     assert!(after >= PATIENCE, "{after:?}");
+    match within(SOON, call).await {
+        Err(CallError::Failed(error)) => assert_eq!(error, Stuck(refused.unwrap_err().to_string())),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

@@ -82,8 +82,8 @@ impl Valley {
         assert!(grown <= MOST, "{grown} bytes more in memory");
     }
 
-    /// Waits until a writer that has sent so many items may send no more of them, or has no more.
-    async fn is_held_up(&mut self, sent: impl AsyncFn(&DamClient) -> u64) {
+    /// Waits until a writer whose reader has so many items may send no more of them, or has no more.
+    async fn is_held_up(&mut self, read: u32, sent: impl AsyncFn(&DamClient) -> u64) {
         let client = self.client.clone();
         until("the writer waits for credit", async || {
             self.look();
@@ -92,7 +92,7 @@ impl Valley {
                 self.limit = self.limit.max(credit.bytes);
             }
             let sent = sent(&client).await;
-            sent == COUNT || (self.limit > 0 && sent * ITEM >= self.limit)
+            sent == COUNT || (self.limit > u64::from(read) * ITEM && sent * ITEM >= self.limit)
         })
         .await;
         self.look();
@@ -119,8 +119,8 @@ impl Valley {
         mut self,
         (mut blocks, call): (Items<ByteBuf>, Accepted<(), E>),
     ) -> u64 {
-        for _ in 0..STOPS {
-            self.is_held_up(async |client| within(SOON, client.moved()).await.unwrap()).await;
+        for stop in 0..STOPS {
+            self.is_held_up(stop * STRETCH, async |client| within(SOON, client.moved()).await.unwrap()).await;
             for _ in 0..STRETCH {
                 assert_eq!(within(SOON, blocks.next()).await.unwrap().unwrap().len(), BLOCK);
                 self.look();
@@ -142,10 +142,10 @@ impl Valley {
             }
             blocks.finish().await.unwrap();
         });
-        for stop in 1..=u64::from(STOPS) {
-            self.is_held_up(async |_| *sees.borrow()).await;
+        for stop in 0..STOPS {
+            self.is_held_up(stop * STRETCH, async |_| *sees.borrow()).await;
             within(SOON, self.client.let_in(STRETCH)).await.unwrap();
-            self.takes(stop * u64::from(STRETCH)).await;
+            self.takes(u64::from((stop + 1) * STRETCH)).await;
         }
         // To see that there is no more.
         within(SOON, self.client.let_in(1)).await.unwrap();

@@ -145,8 +145,8 @@ impl<T: ReplyType, E: HandlerError, S> Call<T, E, S> {
     }
 
     /// Cancels the call if its future, or all that [`start`](Self::start) or [`open`](Self::open) returns, is dropped before the
-    /// end: where nobody waits, nobody works. It is told to the servers in the background, so a process that ends at once may not get that
-    /// far; [`Accepted::cancel`] waits for it.
+    /// end: where nobody waits, nobody works. It is told to the servers in the background, so a process that ends at once may
+    /// not get that far; [`Accepted::cancel`] waits for it.
     ///
     /// A handler that is dropped because its request goes on elsewhere, its worker stops or its lease is lost, does not
     /// cancel a call with a [key](Self::key): the next attempt may make it again, and gets its answer. One without is

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use super::{
     history::{Answer, Call as Seen, History},
-    marks::{Mark, mark},
     plan::{Call, Item, Manner},
-    streams,
+    streams::{self, FIRST_PROCESS},
     worker::{Done, Failure},
 };
 use crate::{
@@ -79,24 +78,26 @@ impl Callers {
     /// Sends and reads, and waits for the answer.
     async fn open(&self, call: &Call) {
         let (number, made) = self.make::<Streams>(call);
-        let (sink, items, accepted) = match made.open().await {
+        let (mut sink, items, accepted) = match made.open().await {
             Ok(opened) => opened,
             Err(error) => return self.note(number, Err(error)),
         };
         let id = accepted.id().clone();
         self.history.write().calls[number].id = Some(self.id_of(call, &id));
+        let send = async {
+            if streams::send(&mut sink, call, FIRST_PROCESS, 0).await {
+                let _ = sink.finish().await;
+            } else {
+                drop(sink);
+            }
+        };
         let answer = async { self.note(number, accepted.await) };
         let cancel = async {
             if let Some(after) = call.cancel {
                 self.cancel(call, &id, after).await;
             }
         };
-        tokio::join!(
-            answer,
-            streams::send(sink, call, 0),
-            self.read(number, items, call.leaves_behind),
-            cancel
-        );
+        tokio::join!(answer, send, self.read(number, items, call.leaves_behind), cancel);
     }
 
     async fn read(&self, number: usize, items: Items<Item>, enough: Option<u64>) {
@@ -123,21 +124,26 @@ impl Callers {
         self.history.write().calls[number].ended.is_some()
     }
 
-    /// Sends and reads for a while; then another process of the caller goes on.
+    /// Sends and reads for a while; then another process of the caller goes on, and the first one is gone, or says nothing more.
     async fn open_again_later(&self, call: &Call, after: Duration, by: usize) {
         let (number, made) = self.make::<Streams>(call);
-        let (sink, items, accepted) = match made.open().await {
+        let (mut first, items, accepted) = match made.open().await {
             Ok(opened) => opened,
             Err(error) => return self.note(number, Err(error)),
         };
         let id = accepted.id().clone();
         self.history.write().calls[number].id = Some(self.id_of(call, &id));
         let streams = async {
-            tokio::join!(streams::send(sink, call, 0), self.read(number, items, call.leaves_behind));
+            tokio::join!(
+                streams::send(&mut first, call, FIRST_PROCESS, 0),
+                self.read(number, items, call.leaves_behind)
+            );
         };
         let _ = tokio::time::timeout(after, streams).await;
         self.history.write().calls[number].dropped = true;
         drop(accepted);
+        let _silent = (call.job.tag % 3 > 0).then_some(first);
+
         let number = self.history.call(self.seen(by, call, Some(&id)));
         let attach: Attach<Done, Failure, Streams> = call::attach(&self.clients[by], call.method, "");
         let (mut sink, items, accepted) = match attach.id(id).deadline(call.deadline).open().await {
@@ -145,9 +151,11 @@ impl Callers {
             Err(error) => return self.note(number, Err(error)),
         };
         let send = async {
-            if let Ok(before) = sink.items_stored().await {
-                mark(Mark::StreamJoined);
-                streams::send(sink, call, before).await;
+            let Ok(before) = sink.items_stored().await else { return };
+            if streams::send(&mut sink, call, FIRST_PROCESS + 1, before).await {
+                let _ = sink.finish().await;
+            } else {
+                drop(sink);
             }
         };
         let answer = async { self.note(number, accepted.await) };

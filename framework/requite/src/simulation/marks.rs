@@ -33,7 +33,7 @@ pub(crate) enum Mark {
     ReaderLeft,
     /// A caller dropped the stream that it wrote, before its end.
     GivenUp,
-    /// Another process of a caller went on with the streams of its call.
+    /// A handler took what another process of its caller sent behind the first one.
     StreamJoined,
     /// A request was let go by a worker that drained.
     HandOver,

@@ -12,6 +12,9 @@ use crate::{
     context::{items, sink},
 };
 
+/// In the place of an attempt, in what callers send.
+pub(super) const FIRST_PROCESS: u32 = 1;
+
 /// A handler's part: takes what its caller sends, and sends its own, before and after the time that it takes.
 pub(super) async fn play(cx: &Context, running: &Running, job: &Job, rest: impl Future<Output = ()>) {
     let method = cx.method();
@@ -36,7 +39,12 @@ pub(super) async fn play(cx: &Context, running: &Running, job: &Job, rest: impl 
 async fn take(mut items: Items<Item>, running: &Running) {
     loop {
         match items.next().await {
-            Some(Ok(item)) => running.note(|run| run.taken.push(item.number)),
+            Some(Ok(item)) => {
+                if item.attempt > FIRST_PROCESS {
+                    mark(Mark::StreamJoined);
+                }
+                running.note(|run| run.taken.push(item.number));
+            }
             Some(Err(_)) => return,
             None => return running.note(|run| run.took_all = true),
         }
@@ -55,21 +63,22 @@ async fn give(cx: &Context, running: &Running, sink: &mut Sink<Item>, numbers: i
     }
 }
 
-/// A caller's part: sends all of it, or as much as it does before it gives up, behind what was sent before.
-pub(super) async fn send(mut sink: Sink<Item>, call: &Call, before: u64) {
-    let items = call.job.items;
-    for number in before + 1..=items {
+/// A caller's part, as its first or its second process: sends all behind what was sent before, or as much as it does before it
+/// gives up; whether that was all.
+pub(super) async fn send(sink: &mut Sink<Item>, call: &Call, process: u32, before: u64) -> bool {
+    for number in before + 1..=call.job.items {
         if call.gives_up_behind == Some(number) {
-            return mark(Mark::GivenUp);
+            mark(Mark::GivenUp);
+            return false;
         }
-        if sink.send(Item { attempt: 0, number }).await.is_err() {
-            return;
+        if sink.send(Item { attempt: process, number }).await.is_err() {
+            return false;
         }
         if number.is_multiple_of(7) {
             tokio::time::sleep(Duration::from_millis(number * 20)).await;
         }
     }
-    let _ = sink.finish().await;
+    true
 }
 
 /// The other part: reads to the end, or until it has enough, and tells what it has read whenever that changes.

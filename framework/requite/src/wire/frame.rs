@@ -160,20 +160,23 @@ impl Encoded {
         &self.bytes[Self::START..]
     }
 
-    /// The item, packed; in the room for it comes another one.
-    pub(crate) fn pack(&mut self, room: Vec<u8>) -> Packed {
-        let mut header = Vec::with_capacity(ITEM_OVERHEAD);
-        write_len(&mut header, self.item());
+    /// The item, packed. The next one is encoded into `room`, or into as much of it as this one took.
+    pub(crate) fn pack(&mut self, room: Option<Vec<u8>>) -> Packed {
+        let mut header = [0; ITEM_OVERHEAD];
+        let mut rest = &mut header[..];
+        write_len(&mut rest, self.item());
+        let len = ITEM_OVERHEAD - rest.len();
+        let room = room.unwrap_or_else(|| Vec::with_capacity(self.bytes.len()));
         let mut bytes = std::mem::replace(&mut self.bytes, room);
-        let start = Self::START - header.len();
-        bytes[start..Self::START].copy_from_slice(&header);
+        let start = Self::START - len;
+        bytes[start..Self::START].copy_from_slice(&header[..len]);
         Packed { bytes, start, count: 1 }
     }
 }
 
-fn write_len(bytes: &mut Vec<u8>, item: &[u8]) {
+fn write_len(to: &mut impl std::io::Write, item: &[u8]) {
     let len = u32::try_from(item.len()).expect("checked: what can be sent is shorter");
-    rmp::encode::write_bin_len(bytes, len).expect("a Vec takes all");
+    rmp::encode::write_bin_len(to, len).expect("it has room");
 }
 
 /// The same frame, which asks its reader how far it is.
@@ -226,7 +229,7 @@ mod tests {
             assert_eq!(packed.seal(&frame), bytes);
             let mut own = Encoded::default();
             own.anew().extend_from_slice(items[0]);
-            let mut packed = own.pack(Vec::new());
+            let mut packed = own.pack(None);
             packed.push(items[1]);
             assert_eq!(packed.seal(&frame), bytes);
             assert_eq!(asking(&silent.encode().into()), bytes);

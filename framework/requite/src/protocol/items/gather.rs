@@ -24,8 +24,8 @@ pub(crate) struct Write {
     pub(crate) payload: Bytes,
 }
 
-/// Frames of which the room is kept. More of them would not stay in the cache.
-const SPARE: usize = 4;
+/// As much room of frames is kept. More would not stay in the cache.
+const SPARE: usize = 4 * FRAME_BYTES;
 
 impl Write {
     /// The number of its last item, or of the one before it.
@@ -175,7 +175,7 @@ impl Gather {
             return self.put(item.item());
         }
         self.full.extend(self.open.take());
-        let packed = item.pack(self.spare.pop().unwrap_or_default());
+        let packed = item.pack(self.spare.pop());
         self.size += packed.size();
         self.open = Some(packed);
         self.took(len);
@@ -198,7 +198,7 @@ impl Gather {
             self.spare = Vec::new();
             return;
         }
-        if frame.len() * 2 > self.most && self.spare.len() < SPARE && frame.is_unique() {
+        if frame.len() * 2 > self.most && self.spare.len() < SPARE / self.most && frame.is_unique() {
             // Otherwise all of it would move to where its room begins.
             frame.truncate(0);
             self.spare.push(frame.into());

@@ -82,7 +82,7 @@ impl Plan {
     /// Who waits for a call that has streams, or attaches to it later, and whose alone it is, sends and reads. Some go away
     /// before the end, by numbers of their own: what else a seed decides stays as it is.
     pub(super) fn open_streams(&mut self) {
-        let random = &mut Random::new(self.seed.rotate_left(32) ^ !0);
+        let random = &mut Random::new(!self.seed ^ 1);
         for call in &mut self.calls {
             let opens = match call.manner {
                 Manner::Wait => true,
