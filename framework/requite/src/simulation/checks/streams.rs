@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Case, Mark, mark_many};
-use crate::simulation::history::Answer;
+use crate::{simulation::history::Answer, wire::record::Reason};
 
 impl Case<'_> {
     pub(super) fn streams_come_whole_and_in_order(&mut self) {
@@ -19,6 +19,13 @@ impl Case<'_> {
             });
             if !numbers_follow || !is_unmixed {
                 self.broken.push(format!("read what does not follow: {call:?}"));
+            }
+            let is_stuck = matches!(call.ended, Some((_, Answer::Aborted(Reason::TimedOut))));
+            // What is not stored is not there for a second attempt: whoever has nothing more to say leaves it waiting.
+            let is_kept =
+                self.seen.runs.iter().any(|run| run.tag == call.tag && !self.method(run.method).volatile);
+            if is_stuck && is_kept && self.plan.faults.is_empty() {
+                self.broken.push(format!("waited for ever, and nothing had gone wrong: {call:?}"));
             }
             if let Some((_, Answer::Value(run))) = &call.ended {
                 let sent = self.seen.runs[*run].sent;
