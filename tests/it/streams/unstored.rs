@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use requite::{CallError, Items, Reason, RunningServer, Sink, async_nats, prelude::*};
+use requite::{CallError, Items, ItemsError, Reason, RunningServer, Sink, async_nats, prelude::*};
 use requite_test::{NatsServer, Proxy};
 use tokio::sync::watch;
 
@@ -76,6 +76,21 @@ impl Bin {
     async fn spill(&self, litter: Sink<String>) -> Result<(), Stuck> {
         self.tip(litter).await?;
         Err(Stuck("spilled".to_owned()))
+    }
+
+    /// Takes all, and fails; its second attempt says what it is told.
+    #[handler(lease = "6s", volatile)]
+    async fn sort(
+        &self,
+        cx: &Context,
+        mut numbers: Items<u64>,
+        _back: Sink<u64>,
+    ) -> Result<Option<Result<u64, ItemsError>>, Slipped> {
+        if cx.attempt() > 1 {
+            return Ok(numbers.next().await);
+        }
+        Self::all(numbers).await.map_err(|_| Slipped)?;
+        Err(Slipped)
     }
 
     #[handler(lease = "6s", idle = "3s", volatile)]
@@ -155,6 +170,16 @@ async fn a_handler_that_takes_all_before_it_sends_anything_holds_up_no_end() {
     }
     assert_eq!(within(SOON, back.next()).await, None);
     assert_eq!(within(SOON, call).await.unwrap(), MANY);
+}
+
+/// Nothing that comes by itself would tell it so, and its caller lives.
+#[tokio::test]
+async fn a_later_attempt_is_told_that_an_earlier_one_has_taken_all() {
+    let yard = Yard::open().await;
+    let (mut numbers, _back, call) = within(SOON, yard.client.sort().open()).await.unwrap();
+    within(SOON, numbers.send(1)).await.unwrap();
+    within(SOON, numbers.finish()).await.unwrap();
+    assert_eq!(within(SOON * 2, call).await.unwrap(), Some(Err(ItemsError::Lost { item: 1 })));
 }
 
 #[tokio::test]

@@ -46,6 +46,8 @@ pub(crate) struct Outflow {
     is_idle_until_used: bool,
     /// Whether the task runs: before, the stream may be another's.
     may_write: AtomicBool,
+    /// Nobody waits for the call any more.
+    is_alone: AtomicBool,
 }
 
 /// What came of what the writer asked for.
@@ -64,7 +66,8 @@ impl Outflow {
         let (taken, moved) = (Notify::new(), Notify::new());
         let writer = Mutex::new(writer.of(lane.content_type).fitting(largest));
         let (is_idle_until_used, may_write) = (false, AtomicBool::new(false));
-        Self { lane, writer, taken, moved, heard, idle, largest, is_idle_until_used, may_write }
+        let is_alone = AtomicBool::new(false);
+        Self { lane, writer, taken, moved, heard, idle, largest, is_idle_until_used, may_write, is_alone }
     }
 
     /// Leaves the stream to whoever else writes it until something is sent.
@@ -172,6 +175,7 @@ impl Outflow {
         }
         writer.leave_alone(self.idle, self.lane.broker.now());
         drop(writer);
+        self.is_alone.store(true, Ordering::Release);
         self.taken.notify_one();
         self.moved.notify_waiters();
     }
@@ -271,7 +275,7 @@ impl Outflow {
                     continue;
                 }
             }
-            if operations.is_empty() && self.is_over() {
+            if operations.is_empty() && self.is_done() {
                 return self.moved.notify_waiters();
             }
             tokio::select! {
@@ -292,7 +296,7 @@ impl Outflow {
                     }
                 }
                 event = events.recv() => self.heard_of(event),
-                _ = alive.tick(), if self.lane.says_alive() => self.lane.say_alive().await,
+                _ = alive.tick(), if self.lane.says_alive() && !self.is_over() => self.lane.say_alive().await,
                 () = alarm.rings(wake_at, now) => {}
             }
         }
@@ -329,6 +333,13 @@ impl Outflow {
             self.sent(sending.await);
             self.moved.notify_waiters();
         }
+    }
+
+    /// Whether there is nothing left to do. What is not stored is gone with the reader that had it: the next one is told so for
+    /// as long as somebody waits for the call.
+    fn is_done(&self) -> bool {
+        let goes_on = !self.lane.is_stored && !self.is_alone.load(Ordering::Acquire);
+        self.is_over() && (!goes_on || self.writer().broken().is_some())
     }
 
     fn is_over(&self) -> bool {

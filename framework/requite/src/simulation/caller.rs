@@ -142,7 +142,7 @@ impl Callers {
         let _ = tokio::time::timeout(after, streams).await;
         self.history.write().calls[number].dropped = true;
         drop(accepted);
-        let _silent = (call.job.tag % 3 > 0).then_some(first);
+        let _silent = (!call.job.tag.is_multiple_of(3)).then_some(first);
 
         let number = self.history.call(self.seen(by, call, Some(&id)));
         let attach: Attach<Done, Failure, Streams> = call::attach(&self.clients[by], call.method, "");

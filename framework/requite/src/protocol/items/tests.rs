@@ -327,6 +327,28 @@ fn a_full_frame_that_is_not_stored_goes_at_once_behind_what_comes_before_it() {
 }
 
 #[test]
+fn who_comes_when_another_one_has_read_all_is_told_of_a_place_behind_it() {
+    let mut writer = Writer::unstored(1, [1; 16]).up();
+    let credit = |slot| Credit { reader: slot, epoch: 1, items: 9, bytes: 99, slot, ..Credit::default() };
+    assert_eq!(writer.offer_bytes(&item(1, 1)), Ok(true));
+    writer.end(End::Finished);
+    assert!(matches!(writer.next(Moment(1)), Action::Send(_)));
+    writer.credit(credit(2), Moment(1));
+    assert!(writer.is_flushed());
+    assert_eq!(writer.next(Moment(1)), Action::Wait);
+
+    writer.credit(credit(1), Moment(2));
+    let Action::Send(told) = writer.next(Moment(2)) else { panic!() };
+    assert_eq!((told.slot, told.first, told.count), (2, 2, 0));
+    let mut reader = Reader::new(1, false);
+    assert_eq!(reader.take(told.slot, Slot::Frame(read(&told).0), 0), Taken::NotYet);
+    assert!(reader.is_due());
+
+    writer.credit(credit(3), Moment(3));
+    assert!(writer.is_flushed());
+}
+
+#[test]
 fn what_found_its_slot_taken_comes_again_with_all_behind_it() {
     let mut writer = full_frames(1);
     write(&mut writer);

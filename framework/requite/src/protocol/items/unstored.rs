@@ -19,7 +19,7 @@ pub(super) struct Unstored {
     /// When the first is sent again.
     again_at: Moment,
     again: Duration,
-    /// The reader has to hear of this writer.
+    /// The reader has to hear of this writer, or of how far it is.
     announce: bool,
     /// The reader is asked how far it is.
     ask: bool,
@@ -109,5 +109,7 @@ impl Unstored {
             self.resend = Some(0);
             self.again_at = now + self.again;
         }
+        // Another reader had all of it. Nothing that comes by itself would say that what this one waits for is gone.
+        self.announce |= self.kept.is_empty() && slot < self.slot;
     }
 }
