@@ -216,7 +216,7 @@ pub enum SinkError {
     },
     /// The reader wants no more items. A handler that dropped its [`Items`](crate::Items) and goes on is not heard of before
     /// a second has passed; if it fails, its next attempt gets what is stored, and then
-    /// [`ItemsError::Abandoned`].
+    /// [`ItemsError::Abandoned`], or [`ItemsError::Lost`] of a `volatile` stream that had items.
     #[error("the reader has left")]
     Left,
     /// Somebody else writes this stream now: another attempt, or another process of the same caller.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use requite::{CallError, Items, ItemsError, Reason, RunningServer, Sink, async_nats, prelude::*};
+use requite::{CallError, Items, ItemsError, Reason, RunningServer, Sink, SinkError, async_nats, prelude::*};
 use requite_test::{NatsServer, Proxy};
 use tokio::sync::watch;
 
@@ -93,6 +93,26 @@ impl Bin {
         Err(Slipped)
     }
 
+    /// Takes two and fails; its second attempt drops what it is told and fails when the test lets it; its third says what it is
+    /// told.
+    #[handler(lease = "6s", volatile)]
+    async fn sift(
+        &self,
+        cx: &Context,
+        mut numbers: Items<u64>,
+    ) -> Result<Option<Result<u64, ItemsError>>, Slipped> {
+        let told = numbers.next().await;
+        match cx.attempt() {
+            1 => drop(numbers.next().await),
+            2 => {
+                drop(numbers);
+                let _ = self.go_on.clone().wait_for(|go_on| *go_on).await;
+            }
+            _ => return Ok(told),
+        }
+        Err(Slipped)
+    }
+
     #[handler(lease = "6s", idle = "3s", volatile)]
     async fn fill(&self, numbers: Items<u64>) -> Result<u64, Stuck> {
         Ok(Self::all(numbers).await?.len() as u64)
@@ -179,6 +199,25 @@ async fn a_later_attempt_is_told_that_an_earlier_one_has_taken_all() {
     let (mut numbers, _back, call) = within(SOON, yard.client.sort().open()).await.unwrap();
     within(SOON, numbers.send(1)).await.unwrap();
     within(SOON, numbers.finish()).await.unwrap();
+    assert_eq!(within(SOON * 2, call).await.unwrap(), Some(Err(ItemsError::Lost { item: 1 })));
+}
+
+#[tokio::test]
+async fn so_is_one_behind_an_attempt_that_wanted_no_more() {
+    let yard = Yard::open().await;
+    let (mut numbers, call) = within(SOON, yard.client.sift().open()).await.unwrap();
+    within(SOON, numbers.send(1)).await.unwrap();
+    within(SOON, numbers.flush()).await.unwrap();
+    let left = async {
+        loop {
+            if let Err(error) = numbers.send(2).await {
+                break error;
+            }
+        }
+    };
+    assert_eq!(within(SOON * 2, left).await, SinkError::Left);
+    assert_eq!(within(SOON, numbers.flush()).await, Err(SinkError::Left));
+    yard.go_on.send_replace(true);
     assert_eq!(within(SOON * 2, call).await.unwrap(), Some(Err(ItemsError::Lost { item: 1 })));
 }
 

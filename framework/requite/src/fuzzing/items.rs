@@ -11,7 +11,8 @@ use crate::{
         items::{
             FLIGHT, WINDOW_BYTES, WINDOW_ITEMS,
             reader::{Reader, Taken},
-            writer::{Action, Answer, Broken, Head, Slot, Write, Writer},
+            slot::{Head, Slot},
+            writer::{Action, Answer, Broken, Write, Writer},
         },
         time::Moment,
     },

@@ -14,7 +14,10 @@ use crate::{
     },
     codec::ContentType,
     protocol::{
-        items::writer::{self, Head, Slot, Write},
+        items::{
+            slot::{Head, Slot},
+            writer::{self, Write},
+        },
         time::Moment,
     },
     subject::{ANY, ServiceSubjects, Side, api::read_any, joined},

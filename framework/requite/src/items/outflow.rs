@@ -22,7 +22,8 @@ use crate::{
     protocol::{
         items::{
             REFUSED_FOR, SAID_EVERY,
-            writer::{Action, Answer, Broken, Slot, Writer},
+            slot::Slot,
+            writer::{Action, Answer, Broken, Writer},
         },
         time::Moment,
     },
@@ -214,8 +215,8 @@ impl Outflow {
                 if let Some(ready) = ready(&writer) {
                     return Ok(ready);
                 }
-                if let Some(broken) = writer.broken() {
-                    return Err(self.error(broken.clone()));
+                if let Some(broken) = writer.fails() {
+                    return Err(self.error(broken));
                 }
             }
             if self.lane.is_stored {

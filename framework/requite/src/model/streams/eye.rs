@@ -9,7 +9,7 @@ use crate::{
     protocol::{
         items::{
             reader::{self, Reader},
-            writer::{Head, Slot},
+            slot::{Head, Slot},
         },
         time::Moment,
     },

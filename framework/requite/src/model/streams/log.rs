@@ -3,7 +3,8 @@
 use crate::{
     protocol::items::{
         FLIGHT,
-        writer::{Head, Slot, Write},
+        slot::{Head, Slot},
+        writer::Write,
     },
     wire::frame::Frame,
 };

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     model::marks::marks,
-    protocol::items::writer::{Broken, Slot},
+    protocol::items::{slot::Slot, writer::Broken},
 };
 
 macro_rules! promises {

@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     protocol::{
-        items::writer::{Action, Answer, Broken, Slot, Write, Writer},
+        items::{
+            slot::Slot,
+            writer::{Action, Answer, Broken, Write, Writer},
+        },
         time::Moment,
     },
     wire::frame::{End, WriterId},

@@ -209,6 +209,14 @@ impl Gather {
         self.ending.get_or_insert(end);
     }
 
+    /// What is here does not go on, nor does what has from the `first` item on. An end that nobody was told was theirs.
+    pub(super) fn lose(&mut self, first: u64) {
+        (self.first, self.count, self.size) = (first, 0, 0);
+        self.full.clear();
+        self.open = None;
+        self.ending = self.ending.filter(|_| self.has_ended);
+    }
+
     pub(super) fn ending(&self) -> Option<End> {
         self.ending
     }

@@ -17,6 +17,7 @@ mod gather;
 mod passed;
 pub(crate) mod reader;
 mod readers;
+pub(crate) mod slot;
 mod unstored;
 pub(crate) mod watch;
 pub(crate) mod writer;

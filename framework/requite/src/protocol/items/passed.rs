@@ -1,6 +1,6 @@
 //! What a writer finds of those before it.
 
-use super::writer::Head;
+use super::slot::Head;
 use crate::wire::frame::End;
 
 /// The frames in the last slots that are taken, in their order.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     FLIGHT, REPEATED_EVERY, SAID_EVERY, WINDOW_BYTES, WINDOW_ITEMS,
-    writer::{Head, Slot},
+    slot::{Head, Slot},
 };
 use crate::{
     protocol::time::Moment,

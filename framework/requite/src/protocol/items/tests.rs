@@ -6,9 +6,10 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::{
-    WINDOW_BYTES, WINDOW_ITEMS,
+    SAID_EVERY, WINDOW_BYTES, WINDOW_ITEMS,
     reader::{Reader, Taken},
-    writer::{Action, Answer, Broken, Head, Slot, Write, Writer},
+    slot::{Head, Slot},
+    writer::{Action, Answer, Broken, Write, Writer},
 };
 use crate::{
     protocol::time::Moment,

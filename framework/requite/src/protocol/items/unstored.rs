@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use super::gather::{Author, Gather, Write};
-use crate::protocol::time::Moment;
+use crate::{protocol::time::Moment, wire::credit::Credit};
 
 /// How long a frame may go without a word of the reader before it is sent again; doubles from the first to the second.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
@@ -39,6 +39,13 @@ impl Unstored {
     /// The number of the last item that the reader has.
     pub(super) fn read_by_now(&self, gather: &Gather) -> u64 {
         self.kept.front().map_or(gather.first, |write| write.first) - 1
+    }
+
+    /// The reader wants no more: what it has not said that it has is lost.
+    pub(super) fn lose(&mut self, gather: &mut Gather) {
+        gather.lose(self.read_by_now(gather) + 1);
+        self.kept.clear();
+        self.resend = None;
     }
 
     /// Asks the reader to say how far it is, once all is sent.
@@ -94,8 +101,9 @@ impl Unstored {
         write
     }
 
-    /// The reader has all below this slot; where it `misses` that one, others have come behind it.
-    pub(super) fn acknowledge(&mut self, slot: u64, misses: bool, gather: &mut Gather, now: Moment) {
+    /// The reader has all below its slot; where it `misses` that one, others have come behind it.
+    pub(super) fn acknowledge(&mut self, credit: Credit, gather: &mut Gather, now: Moment) {
+        let Credit { slot, misses, left, .. } = credit;
         let before = self.kept.len();
         while let Some(write) = self.kept.pop_front_if(|write| write.slot < slot) {
             gather.recycle(write.payload, self.kept.is_empty());
@@ -110,6 +118,6 @@ impl Unstored {
             self.again_at = now + self.again;
         }
         // Another reader had all of it. Nothing that comes by itself would say that what this one waits for is gone.
-        self.announce |= self.kept.is_empty() && slot < self.slot;
+        self.announce |= self.kept.is_empty() && gather.is_empty() && slot < self.slot && !left;
     }
 }

@@ -10,6 +10,7 @@ use super::{
     gather::{Author, Gather},
     passed::Passed,
     readers::Readers,
+    slot::Slot,
     unstored::Unstored,
 };
 use crate::{
@@ -20,34 +21,6 @@ use crate::{
         frame::{Encoded, End, LAST, WriterId},
     },
 };
-
-/// What is known of a frame in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Head {
-    pub(crate) epoch: u32,
-    pub(crate) writer: WriterId,
-    /// The last item that was stored with all before it when the frame was made, as far as the writer knew.
-    pub(crate) settled: u64,
-    pub(crate) first: u64,
-    pub(crate) count: u64,
-    pub(crate) end: Option<End>,
-}
-
-impl Head {
-    /// The number of its last item, or of the one before it.
-    pub(crate) fn last(&self) -> u64 {
-        self.first.saturating_sub(1).saturating_add(self.count)
-    }
-}
-
-/// What lies in a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Slot {
-    Empty,
-    Frame(Head),
-    /// Nothing that a writer of ours wrote.
-    Foreign,
-}
 
 /// The answer to a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,6 +180,12 @@ impl Writer {
         self.broken.as_ref()
     }
 
+    /// Why what was taken is not certain to be stored, or read where it is not stored.
+    pub(crate) fn fails(&self) -> Option<Broken> {
+        let is_unread = self.is_left && self.unstored.is_some();
+        is_unread.then_some(Broken::Left).or_else(|| self.broken.clone())
+    }
+
     /// The last item of this writer, those that are not written yet too.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn last(&self) -> u64 {
@@ -338,24 +317,28 @@ impl Writer {
                 self.broken.get_or_insert(Broken::Replaced);
                 return;
             }
-            unstored.acknowledge(credit.slot, credit.misses, &mut self.gather, now);
+            unstored.acknowledge(credit, &mut self.gather, now);
         }
     }
 
-    /// When there is something to do whatever else happens: all readers have left.
+    /// When there is something to do whatever else happens: all readers have left, or nobody waits for the call.
     pub(crate) fn wakes_at(&self) -> Moment {
-        let has_gone_on = self.is_left || self.broken.is_some();
-        self.readers.ends().filter(|_| !has_gone_on).unwrap_or(Moment::FAR)
+        let ends = if self.is_left { self.readers.lasts_until() } else { self.readers.ends() };
+        ends.filter(|_| self.broken.is_none()).unwrap_or(Moment::FAR)
     }
 
     /// Nobody reads any more. What was taken is still stored: whoever reads later must not think that less was all, and
-    /// an attempt that still comes must not wait for what nobody sends.
+    /// an attempt that still comes must not wait for what nobody sends. What is not stored is gone, and that attempt told so.
     fn leave(&mut self) {
         let is_ours = self.has_begun() || !self.joins;
-        if self.unstored.is_some() || !is_ours {
+        let has_no_later = self.is_left || (self.unstored.is_some() && !self.is_up);
+        if has_no_later || !is_ours {
             return self.stop(Broken::Left);
         }
         self.is_left = true;
+        if let Some(unstored) = &mut self.unstored {
+            unstored.lose(&mut self.gather);
+        }
         if self.is_up {
             self.end(End::Abandoned);
         }
@@ -363,10 +346,12 @@ impl Writer {
 
     /// What there is to do, beside what was asked for before and is not answered yet.
     pub(crate) fn next(&mut self, now: Moment) -> Action {
-        if now >= self.wakes_at() {
+        while now >= self.wakes_at() {
             self.leave();
         }
-        if self.broken.is_some() {
+        // Nobody is there to hear of the end.
+        let is_unheard = self.is_left && self.unstored.is_some() && self.readers.have_left();
+        if self.broken.is_some() || is_unheard {
             return Action::Wait;
         }
         let author = self.author();

@@ -21,11 +21,43 @@ fn a_callers_stream_that_is_left_ends_for_the_attempts_behind() {
     writer.stop(Broken::Ended);
     assert_eq!(writer.offer_bytes(b"3"), Err(Broken::Left));
 
-    // Whoever only attached has no say in that; nor does an end help where nothing is stored.
-    for mut writer in [Writer::joining([1; 16]).up(), Writer::unstored(1, [1; 16]).up()] {
-        writer.credit(left, Moment(1));
+    // Whoever only attached has no say in that.
+    let mut joining = Writer::joining([1; 16]).up();
+    joining.credit(left, Moment(1));
+    assert_eq!((joining.next(at), joining.broken()), (Action::Wait, Some(&Broken::Left)));
+}
+
+/// What the first had is gone, and so is what it did not want.
+#[test]
+fn a_callers_stream_that_is_not_stored_and_was_left_is_lost_to_the_attempts_behind() {
+    let left = |slot| Credit { reader: 1, epoch: 1, slot, left: true, ..Credit::default() };
+    let later = Credit { reader: 2, epoch: 1, slot: 1, ..Credit::default() };
+    // Each of which the reader has the first frame at most, of as many as it says.
+    for (has, of) in [(0, 0), (0, 1), (1, 1), (1, 2)] {
+        let mut writer = Writer::unstored(1, [1; 16]).up();
+        for number in 0..of {
+            writer.offer_bytes(&[number]).unwrap();
+            assert!(matches!(writer.next(Moment(1)), Action::Send(_)));
+        }
+        writer.credit(left(has + 1), Moment(1));
+        let at = writer.wakes_at();
+        assert_eq!((writer.next(at), writer.wakes_at()), (Action::Wait, Moment::FAR));
+        assert_eq!((writer.offer_bytes(b"3"), writer.fails()), (Err(Broken::Left), Some(Broken::Left)));
+        writer.credit(later, at);
+        let Action::Send(end) = writer.next(at) else { panic!("{has} of {of}: it is not told") };
+        assert_eq!((end.slot, end.first, end.count), (u64::from(of) + 1, has + 1, 0));
+        assert_eq!(end.end, Some(End::Abandoned));
+        // Until somebody has it, and then once more for each who does not.
+        writer.credit(Credit { slot: end.slot + 1, ..later }, at);
         assert_eq!(writer.next(at), Action::Wait);
-        assert_eq!(writer.broken(), Some(&Broken::Left));
+        writer.credit(left(has + 1), at);
+        assert_eq!(writer.next(at), Action::Wait);
+        writer.credit(later, at);
+        assert!(matches!(writer.next(at), Action::Send(again) if again.slot == end.slot + 1));
+        // As long as somebody waits for the call.
+        writer.leave_alone(SAID_EVERY, at);
+        assert_eq!(writer.wakes_at(), at + SAID_EVERY);
+        assert_eq!((writer.next(at + SAID_EVERY), writer.broken()), (Action::Wait, Some(&Broken::Left)));
     }
 }
 

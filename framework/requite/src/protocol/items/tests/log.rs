@@ -10,7 +10,8 @@ use super::{
     super::{
         FLIGHT,
         reader::{Reader, Taken},
-        writer::{Action, Answer, Broken, Slot, Write, Writer},
+        slot::Slot,
+        writer::{Action, Answer, Broken, Write, Writer},
     },
     item, read,
 };
