@@ -41,6 +41,7 @@ fn codes(data: &[u8]) {
     let Some(frame) = Frame::decode(data) else {
         return;
     };
+    assert_eq!(Frame::decode_any(data).as_ref(), Some(&frame));
     let bytes = frame.encode();
     assert_eq!(Frame::decode(&bytes).as_ref(), Some(&frame));
     assert!(

@@ -9,6 +9,8 @@ use serde::{
 };
 use serde_bytes::Bytes as Bin;
 
+mod plain;
+
 /// Who wrote a frame: new for every writer.
 pub(crate) type WriterId = [u8; 16];
 
@@ -124,15 +126,7 @@ impl Packed {
 
     /// The frame of these items, with the other fields of `head`.
     pub(crate) fn seal(mut self, head: &Frame<'_>) -> Bytes {
-        let mut fields = [0; OVERHEAD];
-        let mut rest = &mut fields[..];
-        rmp_serde::encode::write_named(&mut rest, &Frame { items: Vec::new(), ..*head })
-            .expect("they have room");
-        // The items come last. Of none, no more is there than their number.
-        let items = OVERHEAD - rest.len() - 1;
-        let mut rest = &mut fields[items..];
-        rmp::encode::write_array_len(&mut rest, self.count.into()).expect("they have room");
-        let len = OVERHEAD - rest.len();
+        let (fields, len) = plain::write_head(head, self.count);
         let start = self.start - len;
         self.bytes[start..self.start].copy_from_slice(&fields[..len]);
         Bytes::from(self.bytes).slice(start..)
@@ -194,13 +188,74 @@ impl<'a> Frame<'a> {
 
     /// Reads a frame; the items are slices of `bytes`. No writer counts from 0, or as far as numbers go.
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
-        rmp_serde::from_slice(bytes).ok().filter(|it: &Self| it.epoch > 0 && (1..=LAST).contains(&it.first))
+        let frame = plain::read(bytes).or_else(|| Self::decode_any(bytes));
+        frame.filter(|it| it.epoch > 0 && (1..=LAST).contains(&it.first))
+    }
+
+    /// The same in whatever order its fields are.
+    pub(crate) fn decode_any(bytes: &'a [u8]) -> Option<Self> {
+        rmp_serde::from_slice(bytes).ok()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// What fits into different forms of a number.
+    fn number() -> impl Strategy<Value = u64> {
+        (any::<u64>(), 0..64_u32).prop_map(|(bits, shift)| bits >> shift)
+    }
+
+    proptest! {
+        /// And whatever becomes of the bytes on their way, one does not read what the other would not.
+        #[test]
+        fn both_ways_to_read_and_write_a_frame_say_the_same(
+            (epoch, writer, first, settled) in (any::<u32>(), any::<WriterId>(), number(), number()),
+            slot in proptest::option::of(number()),
+            end in proptest::sample::select(vec![None, Some(End::Finished), Some(End::Abandoned)]),
+            ask in any::<bool>(),
+            content_type in proptest::sample::select(vec!["application/msgpack", "application/json", "", "ä"]),
+            items in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 0..20),
+            (at, other) in (any::<proptest::sample::Index>(), any::<u8>()),
+        ) {
+            let items = items.iter().map(|item| Bin::new(item)).collect();
+            let frame = Frame { epoch, writer, slot, settled, first, end, ask, content_type, items };
+            let mut bytes = frame.encode();
+            let mut packed = Packed::with_capacity(0);
+            frame.items.iter().for_each(|item| packed.push(item));
+            prop_assert_eq!(packed.seal(&frame), &bytes);
+            prop_assert_eq!(plain::read(&bytes), Some(frame));
+            let at = at.index(bytes.len().min(OVERHEAD));
+            bytes[at] = other;
+            if let Some(read) = plain::read(&bytes) {
+                prop_assert_eq!(Frame::decode_any(&bytes), Some(read));
+            }
+            prop_assert_eq!(plain::read(&bytes[..at]), None);
+        }
+    }
+
+    #[test]
+    fn a_frame_in_another_order_is_read_too() {
+        let frame = Frame {
+            epoch: 1,
+            writer: [7; 16],
+            slot: Some(1),
+            settled: 0,
+            first: 1,
+            end: None,
+            ask: false,
+            content_type: "application/msgpack",
+            items: vec![Bin::new(b"abc")],
+        };
+        let bytes = frame.encode();
+        let fields = [&bytes[1..8], &bytes[8..]];
+        let turned = [&bytes[..1], fields[1], fields[0]].concat();
+        assert_eq!(plain::read(&turned), None);
+        assert_eq!(Frame::decode(&turned), Some(frame));
+    }
 
     #[test]
     fn a_frame_round_trips() {
