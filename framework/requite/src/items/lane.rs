@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::planted::{Bug, is_planted};
 use crate::{
     broker::{
-        Answer, AnyBroker, Broker, Headers, Message, Outgoing, SendError,
+        Answer, AnyBroker, Broker, Headers, Message, Outgoing, SendError, Subject,
         api::{self, ApiFailure, StoreAnswer},
         headers_of,
     },
@@ -115,7 +115,7 @@ pub(crate) struct Lane {
     /// Where frames are stored, before the slot.
     pub(crate) frames: String,
     /// Where they are written, before the slot.
-    pub(crate) puts: String,
+    pub(crate) puts: Subject,
     /// Where the server republishes them, before the slot.
     pub(crate) inbox: String,
     /// Where the reader gives credit to the writer.
@@ -145,7 +145,7 @@ impl Lane {
             is_workers: false,
             is_stored: true,
             stream: subjects.item_stream(),
-            puts: frames.clone(),
+            puts: frames.clone().into(),
             frames,
             inbox: subjects.frames_inbox(caller, id, side),
             credit: subjects.credit(caller, id, side),
@@ -158,15 +158,15 @@ impl Lane {
     /// The same for a stream that is not stored.
     pub(crate) fn unstored(mut self, subjects: &ServiceSubjects, (caller, id): (&str, &str)) -> Self {
         self.is_stored = false;
-        self.puts = subjects.frames_volatile(caller, id, self.side);
-        self.inbox = self.puts.clone();
+        self.inbox = subjects.frames_volatile(caller, id, self.side);
+        self.puts = self.inbox.clone().into();
         self
     }
 
     /// Whether what the server refused on this subject is a frame of this lane; what there is to do then.
     pub(crate) fn refusal(&self, denied: &str) -> Option<String> {
         let is_ours =
-            if self.is_stored { slot_of(&self.puts, denied).is_some() } else { denied == self.puts };
+            if self.is_stored { slot_of(&self.puts, denied).is_some() } else { denied == &*self.puts };
         is_ours.then(|| match (self.is_workers, self.is_stored) {
             // The subject has the secret in it, and callers are told what is said here.
             (true, true) => "no permission to store items, which Permissions::worker has".to_owned(),

@@ -27,6 +27,7 @@ use crate::{
         },
         time::Moment,
     },
+    turns,
     wire::frame::{Encoded, End},
 };
 
@@ -49,7 +50,12 @@ pub(crate) struct Outflow {
     may_write: AtomicBool,
     /// Nobody waits for the call any more.
     is_alone: AtomicBool,
+    /// Whether the producer is to let others run before it goes on.
+    owes_turn: AtomicBool,
 }
+
+/// Frames that a producer sends by itself before the connection gets to write them: more would not stay in the cache.
+const TURN: u64 = 4;
 
 /// What came of what the writer asked for.
 enum Done {
@@ -67,8 +73,20 @@ impl Outflow {
         let (taken, moved) = (Notify::new(), Notify::new());
         let writer = Mutex::new(writer.of(lane.content_type).fitting(largest));
         let (is_idle_until_used, may_write) = (false, AtomicBool::new(false));
-        let is_alone = AtomicBool::new(false);
-        Self { lane, writer, taken, moved, heard, idle, largest, is_idle_until_used, may_write, is_alone }
+        let (is_alone, owes_turn) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self {
+            lane,
+            writer,
+            taken,
+            moved,
+            heard,
+            idle,
+            largest,
+            is_idle_until_used,
+            may_write,
+            is_alone,
+            owes_turn,
+        }
     }
 
     /// Leaves the stream to whoever else writes it until something is sent.
@@ -90,6 +108,11 @@ impl Outflow {
         let bytes = item.item().len();
         if bytes > self.largest {
             return Err(SinkError::TooLarge { bytes, most: self.largest });
+        }
+        // Before it is offered: an item that was taken is not to be cancelled.
+        if self.owes_turn.load(Ordering::Relaxed) {
+            self.owes_turn.store(false, Ordering::Relaxed);
+            turns::pass().await;
         }
         if self.offer(item)? {
             return Ok(());
@@ -117,10 +140,14 @@ impl Outflow {
         };
         // Handed over before the next one can be. Where the connection is behind it lies there all the same, within the credit:
         // an item that was taken is not to be cancelled.
+        let owes_turn = full.as_ref().is_some_and(|full| full.slot.is_multiple_of(TURN));
         let sent = full.and_then(|full| self.lane.send(full).now_or_never());
         drop(writer);
         if has_more {
             self.taken.notify_one();
+        }
+        if owes_turn {
+            self.owes_turn.store(true, Ordering::Relaxed);
         }
         self.sent(sent.unwrap_or(Ok(())));
         Ok(is_taken)

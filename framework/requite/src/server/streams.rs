@@ -129,7 +129,7 @@ fn lane(held: &Held, side: Side) -> Lane {
     }
     if side == Side::Down {
         let secret = service.item_secret.as_deref().expect("a service with streams was set up with one");
-        lane.puts = service.subjects.frames_put(secret, origin.caller, origin.id);
+        lane.puts = service.subjects.frames_put(secret, origin.caller, origin.id).into();
     }
     lane
 }

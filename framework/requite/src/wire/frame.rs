@@ -126,9 +126,9 @@ impl Packed {
 
     /// The frame of these items, with the other fields of `head`.
     pub(crate) fn seal(mut self, head: &Frame<'_>) -> Bytes {
-        let (fields, len) = plain::write_head(head, self.count);
-        let start = self.start - len;
-        self.bytes[start..self.start].copy_from_slice(&fields[..len]);
+        let head = plain::write_head(head, self.count);
+        let start = self.start - head.bytes().len();
+        self.bytes[start..self.start].copy_from_slice(head.bytes());
         Bytes::from(self.bytes).slice(start..)
     }
 }

@@ -3,80 +3,107 @@
 //!
 //! Both say the same as serde, as the tests of frames see to. What comes in another order, or another form, is left to it.
 
-use std::io::Write;
-
 use rmp::{
     decode::{read_array_len, read_bin_len, read_int, read_map_len, read_str_from_slice},
-    encode::{write_array_len, write_bin_len, write_str, write_uint},
+    encode::{write_array_len, write_str, write_uint},
 };
 use serde_bytes::Bytes as Bin;
 
 use super::{End, Frame, OVERHEAD, is_none};
 
-const EPOCH: &[u8] = b"\xa5epoch";
-const WRITER: &[u8] = b"\xa6writer";
-const SLOT: &[u8] = b"\xa4slot";
-const SETTLED: &[u8] = b"\xa7settled";
-const FIRST: &[u8] = b"\xa5first";
-const END: &[u8] = b"\xa3end";
-const ASK: &[u8] = b"\xa3ask";
-const CONTENT_TYPE: &[u8] = b"\xaccontent_type";
-const ITEMS: &[u8] = b"\xa5items";
+const EPOCH: &[u8; 6] = b"\xa5epoch";
+const WRITER: &[u8; 7] = b"\xa6writer";
+const SLOT: &[u8; 5] = b"\xa4slot";
+const SETTLED: &[u8; 8] = b"\xa7settled";
+const FIRST: &[u8; 6] = b"\xa5first";
+const END: &[u8; 4] = b"\xa3end";
+const ASK: &[u8; 4] = b"\xa3ask";
+const CONTENT_TYPE: &[u8; 13] = b"\xaccontent_type";
+const ITEMS: &[u8; 6] = b"\xa5items";
 
-const FINISHED: &[u8] = b"\xa8finished";
-const ABANDONED: &[u8] = b"\xa9abandoned";
-const UNKNOWN: &[u8] = b"\xa7unknown";
-const TRUE: &[u8] = b"\xc3";
+const FINISHED: &[u8; 9] = b"\xa8finished";
+const ABANDONED: &[u8; 10] = b"\xa9abandoned";
+const UNKNOWN: &[u8; 8] = b"\xa7unknown";
+const BIN_16: &[u8; 2] = b"\xc4\x10";
+const TRUE: &[u8; 1] = b"\xc3";
 
 /// Fields that every frame has.
 const ALWAYS: u8 = 5;
 
 /// What a frame of so many items begins with, before the first.
-pub(super) fn write_head(head: &Frame<'_>, count: u16) -> ([u8; OVERHEAD], usize) {
-    let mut bytes = [0; OVERHEAD];
-    let mut to = &mut bytes[..];
-    write_fields(&mut to, head, count).expect("they have room");
-    let len = OVERHEAD - to.len();
-    (bytes, len)
-}
-
-fn write_fields(to: &mut &mut [u8], head: &Frame<'_>, count: u16) -> std::io::Result<()> {
+pub(super) fn write_head(head: &Frame<'_>, count: u16) -> Head {
     let Frame { epoch, writer, slot, settled, first, end, ask, content_type, items: _ } = head;
     let sometimes = [slot.is_some(), !is_none(settled), end.is_some(), *ask];
     let fields = ALWAYS + sometimes.map(u8::from).iter().sum::<u8>();
-    to.write_all(&[0x80 | fields])?;
-    to.write_all(EPOCH)?;
-    write_uint(to, u64::from(*epoch))?;
-    to.write_all(WRITER)?;
-    write_bin_len(to, 16)?;
-    to.write_all(writer)?;
+    let mut to = Head { bytes: [0; OVERHEAD], len: 0 };
+    to.put(&[0x80 | fields]);
+    to.put(EPOCH);
+    to.number(u64::from(*epoch));
+    to.put(WRITER);
+    to.put(BIN_16);
+    to.put(writer);
     if let Some(slot) = slot {
-        to.write_all(SLOT)?;
-        write_uint(to, *slot)?;
+        to.put(SLOT);
+        to.number(*slot);
     }
     if !is_none(settled) {
-        to.write_all(SETTLED)?;
-        write_uint(to, *settled)?;
+        to.put(SETTLED);
+        to.number(*settled);
     }
-    to.write_all(FIRST)?;
-    write_uint(to, *first)?;
+    to.put(FIRST);
+    to.number(*first);
     if let Some(end) = end {
-        to.write_all(END)?;
-        to.write_all(match end {
-            End::Finished => FINISHED,
-            End::Abandoned => ABANDONED,
-            End::Unknown => UNKNOWN,
-        })?;
+        to.put(END);
+        match end {
+            End::Finished => to.put(FINISHED),
+            End::Abandoned => to.put(ABANDONED),
+            End::Unknown => to.put(UNKNOWN),
+        }
     }
     if *ask {
-        to.write_all(ASK)?;
-        to.write_all(TRUE)?;
+        to.put(ASK);
+        to.put(TRUE);
     }
-    to.write_all(CONTENT_TYPE)?;
-    write_str(to, content_type)?;
-    to.write_all(ITEMS)?;
-    write_array_len(to, count.into())?;
-    Ok(())
+    to.put(CONTENT_TYPE);
+    to.text(content_type);
+    to.put(ITEMS);
+    to.count(count.into());
+    to
+}
+
+/// The encoded fields.
+pub(super) struct Head {
+    bytes: [u8; OVERHEAD],
+    len: usize,
+}
+
+impl Head {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    fn put<const N: usize>(&mut self, bytes: &[u8; N]) {
+        self.bytes[self.len..self.len + N].copy_from_slice(bytes);
+        self.len += N;
+    }
+
+    fn number(&mut self, number: u64) {
+        self.with(|mut rest| write_uint(&mut rest, number).map(|_| rest.len()).ok());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.with(|mut rest| write_str(&mut rest, text).map(|()| rest.len()).ok());
+    }
+
+    fn count(&mut self, count: u32) {
+        self.with(|mut rest| write_array_len(&mut rest, count).map(|_| rest.len()).ok());
+    }
+
+    /// What is written says how much room it leaves.
+    fn with(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) {
+        let left = write(&mut self.bytes[self.len..]).expect("it has room");
+        self.len = OVERHEAD - left;
+    }
 }
 
 /// What is left of a map.
@@ -87,13 +114,13 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Whether this one is next.
-    fn has(&mut self, name: &[u8]) -> bool {
+    fn has<const N: usize>(&mut self, name: &[u8; N]) -> bool {
         let is_next = self.skip(name);
         self.left = self.left.wrapping_sub(is_next.into());
         is_next
     }
 
-    fn skip(&mut self, bytes: &[u8]) -> bool {
+    fn skip<const N: usize>(&mut self, bytes: &[u8; N]) -> bool {
         let rest = self.rest.strip_prefix(bytes);
         self.rest = rest.unwrap_or(self.rest);
         rest.is_some()
