@@ -11,7 +11,6 @@
 //! | `cluster` | servers of three are killed, stopped, frozen, cut off from each other |
 //! | `network` | the way between a process and its server is cut, flaps, is half open, is slow |
 //! | `stream` | any of them, in the middle of a stream of items |
-//! | `volatile` | any of them, in the middle of a stream that is not stored |
 //! | `cancel` | any of them, as a request is cancelled |
 //! | `checkpoint` | any of them, between two checkpoints and at one |
 //! | `progress` | any of them, while callers watch how far a handler is |
@@ -43,7 +42,6 @@ mod server;
 pub mod stage;
 mod stream;
 pub mod table;
-mod volatile;
 mod worker;
 
 pub use stage::{Place, Servers, Stage, Worker, eventually};
@@ -72,8 +70,6 @@ pub enum Case {
     Network(network::Case),
     /// In the middle of a stream of items.
     Stream(stream::Case),
-    /// In the middle of a stream that is not stored.
-    Volatile(volatile::Case),
     /// As a request is cancelled.
     Cancel(cancel::Case),
     /// To a request with checkpoints.
@@ -115,7 +111,6 @@ impl fmt::Display for Row {
             Case::Cluster(case) => write!(f, "{case}")?,
             Case::Network(case) => write!(f, "{case}")?,
             Case::Stream(case) => write!(f, "{case}")?,
-            Case::Volatile(case) => write!(f, "{case}")?,
             Case::Cancel(case) => write!(f, "{case}")?,
             Case::Checkpoint(case) => write!(f, "{case}")?,
             Case::Progress(case) => write!(f, "{case}")?,
@@ -131,7 +126,7 @@ pub fn rows() -> Vec<Row> {
     let workers = worker::cases().map(Case::Worker);
     let clients = client::cases().map(Case::Client);
     let networks = network::cases().map(Case::Network);
-    let streams = stream::cases().map(Case::Stream).chain(volatile::CASES.map(Case::Volatile));
+    let streams = stream::cases().map(Case::Stream);
     let cancels = cancel::cases().map(Case::Cancel);
     let checkpoints = checkpoint::cases().map(Case::Checkpoint);
     let progress = progress::CASES.map(Case::Progress);
@@ -170,7 +165,6 @@ impl Row {
                 Case::Cluster(case) => case.play(&mut stage).await,
                 Case::Network(case) => case.play(&mut stage).await,
                 Case::Stream(case) => case.play(&mut stage).await,
-                Case::Volatile(case) => case.play(&mut stage).await,
                 Case::Cancel(case) => case.play(&mut stage).await,
                 Case::Checkpoint(case) => case.play(&mut stage).await,
                 Case::Progress(case) => case.play(&mut stage).await,
@@ -192,7 +186,6 @@ impl Case {
         match self {
             Self::Worker(case) => case.freezes(),
             Self::Stream(case) => case.freezes(),
-            Self::Volatile(case) => case == volatile::Case::WorkerFrozen,
             Self::Cancel(case) => case == cancel::Case::WorkerFrozen,
             Self::Checkpoint(case) => case == checkpoint::Case::WorkerFrozen,
             Self::Progress(case) => case == progress::Case::WorkerFrozen,

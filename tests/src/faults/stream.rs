@@ -1,5 +1,6 @@
 //! A stream in whose middle something fails, for each kind of stream. It goes on slowly until all is mended, so that
-//! whatever happens, happens to items that are on their way.
+//! whatever happens, happens to items that are on their way. Where nothing stores them, those are lost with a connection or a
+//! server, and come again; with their worker all of them are, and their reader is told that the stream begins anew.
 
 use std::{fmt, time::Instant};
 
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     caller::{Caller, Order, What},
-    entry::{Answer, Event, Life, Step as RunStep},
+    entry::{Answer, End, Event, Life, Piece, Step as RunStep},
     mill::{Job, Work},
     process::Process,
     stream::Pour,
@@ -41,6 +42,8 @@ enum Kind {
     Fill,
     /// One each way; the handler's goes on.
     Both,
+    /// The handler's, and nothing stores it.
+    Loose,
 }
 
 impl Kind {
@@ -66,11 +69,12 @@ enum Fault {
     CallerKilled,
     CallerCut,
     CallerHalfOpen,
-    /// SIGKILL, and it comes back: the only one, or the one of three that leads the stream of items.
+    /// SIGKILL, and it comes back: the only one, or of three the one that leads the stream of items, or that the caller of what
+    /// is not stored is connected to.
     ServerKilled,
 }
 
-const KINDS: [Kind; 4] = [Kind::Resume, Kind::Anew, Kind::Fill, Kind::Both];
+const KINDS: [Kind; 5] = [Kind::Resume, Kind::Anew, Kind::Fill, Kind::Both, Kind::Loose];
 const FAULTS: [Fault; 8] = [
     Fault::WorkerKilled,
     Fault::WorkerFrozen,
@@ -83,7 +87,9 @@ const FAULTS: [Fault; 8] = [
 ];
 
 pub(super) fn cases() -> impl Iterator<Item = Case> {
-    KINDS.into_iter().flat_map(|kind| FAULTS.into_iter().map(move |fault| Case { kind, fault }))
+    let cases = KINDS.into_iter().flat_map(|kind| FAULTS.into_iter().map(move |fault| Case { kind, fault }));
+    // Nobody else can read what is not stored.
+    cases.filter(|case| (case.kind, case.fault) != (Kind::Loose, Fault::CallerKilled))
 }
 
 impl fmt::Display for Case {
@@ -93,6 +99,7 @@ impl fmt::Display for Case {
             Kind::Anew => "a stream that begins anew",
             Kind::Fill => "a caller's stream",
             Kind::Both => "streams both ways",
+            Kind::Loose => "a volatile stream",
         };
         let fault = match self.fault {
             Fault::WorkerKilled => "worker killed",
@@ -102,6 +109,7 @@ impl fmt::Display for Case {
             Fault::CallerKilled => "caller killed",
             Fault::CallerCut => "caller's connection cut",
             Fault::CallerHalfOpen => "caller's connection half open",
+            Fault::ServerKilled if self.kind == Kind::Loose => "server of the caller killed",
             Fault::ServerKilled => "server of the items killed",
         };
         write!(f, "{fault} amid {kind}")
@@ -134,6 +142,9 @@ impl Case {
         if let Some(answer) = scene.answer {
             answer.await?;
         }
+        if self.kind == Kind::Loose {
+            read_of(stage, expected.attempt)?;
+        }
         Ok(expected)
     }
 
@@ -144,6 +155,7 @@ impl Case {
         match self.fault {
             Fault::WorkerCut | Fault::WorkerHalfOpen => workers = Some(through(&stage.ways)),
             Fault::CallerCut | Fault::CallerHalfOpen => callers = Some(through(&stage.ways)),
+            Fault::ServerKilled if self.kind == Kind::Loose => callers = Some(through(&stage.ways)),
             _ => {}
         }
         stage.join("first", &workers.unwrap_or_else(|| urls.clone())).await?;
@@ -174,6 +186,7 @@ impl Case {
             Kind::Anew => "anew",
             Kind::Fill => "fill",
             Kind::Both => "trade",
+            Kind::Loose => "loose",
         }
     }
 
@@ -267,12 +280,15 @@ impl Case {
     async fn kill_a_server(self, stage: &mut Stage) -> anyhow::Result<Expected> {
         let (name, began) = (self.to_string(), Instant::now());
         if stage.kind == Servers::Three {
-            let leader = cluster::leads(stage.cluster(), Of::Items, &cluster::NODES).await?;
+            let (node, of) = match self.kind {
+                Kind::Loose => (in_use(&stage.ways)?[0], Of::Requests),
+                _ => (cluster::leads(stage.cluster(), Of::Items, &cluster::NODES).await?, Of::Items),
+            };
             stage.breaks(&name, &[]);
-            stage.cluster().node_mut(leader).kill9().await;
-            cluster::leads(stage.cluster(), Of::Items, &cluster::others(leader)).await?;
-            stage.cluster().node_mut(leader).restart().await?;
-            cluster::leads(stage.cluster(), Of::Items, &cluster::NODES).await?;
+            stage.cluster().node_mut(node).kill9().await;
+            cluster::leads(stage.cluster(), of, &cluster::others(node)).await?;
+            stage.cluster().node_mut(node).restart().await?;
+            cluster::leads(stage.cluster(), of, &cluster::NODES).await?;
             stage.mended(&name);
             stage.outlast_a_lease().await;
             return Ok(Expected::value(1, 1));
@@ -295,4 +311,22 @@ impl Case {
         }
         Ok(struck)
     }
+}
+
+/// The caller has read something of every attempt up to the last one.
+fn read_of(stage: &Stage, (least, most): (u32, u32)) -> anyhow::Result<()> {
+    let entries = stage.ledger.entries();
+    let mut flows = entries.iter().filter_map(|it| match &it.event {
+        Event::Flow(flow) if matches!(flow.end, End::Reads(_)) => Some(flow),
+        _ => None,
+    });
+    let pieces = flows.next().map(|flow| &flow.pieces[..]).unwrap_or_default();
+    let attempts = pieces.iter().filter_map(|piece| match piece {
+        Piece::Items { attempt, .. } => Some(*attempt),
+        Piece::Restarted(_) => None,
+    });
+    let attempts: Vec<u32> = attempts.collect();
+    let is_each = (least..=most).any(|last| attempts == (1..=last).collect::<Vec<_>>());
+    anyhow::ensure!(is_each, "the caller has read items of {attempts:?}");
+    Ok(())
 }
