@@ -228,6 +228,20 @@ async fn a_handler_that_runs_is_told_and_may_end_with_a_value() {
     assert_eq!(within(SOON, town.client.cancel(&id)).await, Ok(CancelAnswer::AlreadyDone));
 }
 
+/// It is given nothing more that asks to cancel.
+#[tokio::test]
+async fn a_handler_is_told_while_its_only_worker_stops() {
+    let Town { nats: _nats, mill, worker, client } = Town::open().await;
+    let call = within(SOON, client.heed(10).start()).await.unwrap();
+    until("the handler runs", async || mill.runs() == 1).await;
+    let mut stops = Box::pin(worker.shutdown());
+    assert!(futures_util::poll!(&mut stops).is_pending());
+    let stops = tokio::spawn(stops);
+    within(SOON, call.cancel()).await.unwrap();
+    assert_eq!(within(SOON, call).await.unwrap(), 5);
+    within(SOON, stops).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handler_that_blocks_its_thread_is_told() {
     let town = Town::open().await;

@@ -42,6 +42,10 @@ use crate::{
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long one look may take: a few round trips.
 const LOOK: Duration = Duration::from_secs(10);
+/// How often, and how soon again, what was heard is looked for where it is stored: a message that is not stored by then is
+/// published again.
+const LOOKS: u32 = 5;
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// What is heard is remembered for this many requests.
 const MOST: usize = 1 << 16;
 
@@ -88,12 +92,12 @@ impl Cancels {
     }
 }
 
-/// Hears what asks to cancel requests of a service until the worker stops.
+/// Hears what asks to cancel requests of a service until the worker has stopped.
 pub(super) async fn hear(
     mut messages: impl Subscription,
     methods: Vec<Arc<MethodRuntime>>,
     keeper: Keeper,
-    draining: CancellationToken,
+    stopped: CancellationToken,
 ) {
     let Some(service) = methods.first().map(|method| Arc::clone(&method.service)) else {
         return;
@@ -102,7 +106,7 @@ pub(super) async fn hear(
         let message = tokio::select! {
             biased;
             message = messages.next() => message,
-            () = draining.cancelled() => return,
+            () = stopped.cancelled() => return,
         };
         let Some(Message { subject, headers, .. }) = message else {
             return;
@@ -135,6 +139,17 @@ pub(super) async fn is_stored(held: &Held, via: &AnyBroker) -> Result<bool, ()> 
             tracing::warn!(subject, ?failed, "whether a request is cancelled could not be read");
             Err(())
         }
+    }
+}
+
+/// Looks whether it is stored that a request which is in hand is cancelled, for a worker that drains: it is given nothing
+/// more that asks to cancel, and may be the only one. What was heard may not be stored yet.
+pub(super) async fn look_in_hand(held: Arc<Held>, keeper: Keeper, via: AnyBroker) {
+    for _ in 0..LOOKS {
+        if is_stored(&held, &via).await == Ok(true) {
+            return keeper.cancel(&held);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 

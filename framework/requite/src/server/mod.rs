@@ -242,6 +242,7 @@ impl Server {
             draining: CancellationToken::new(),
             closed,
             dropped: CancellationToken::new(),
+            stopped: CancellationToken::new(),
             drain: self.drain,
         };
         turns::spawn(running.retirement());
@@ -264,6 +265,8 @@ pub struct RunningServer {
     draining: CancellationToken,
     closed: Arc<SetOnce<ServeError>>,
     dropped: CancellationToken,
+    /// Cancelled when nothing is in hand any more.
+    stopped: CancellationToken,
     drain: Duration,
 }
 
@@ -304,8 +307,8 @@ impl RunningServer {
             messages.map_err(|error| SetupError::Unavailable { what: subject, text: error.to_string() })?;
         let of_service = |method: &&Arc<MethodRuntime>| Arc::ptr_eq(&method.service, service);
         let methods = self.methods.iter().filter(of_service).cloned().collect();
-        let hears = cancels::hear(messages, methods, self.keeper.clone(), self.draining.clone());
-        self.pullers.spawn(turns::own(hears));
+        let hears = cancels::hear(messages, methods, self.keeper.clone(), self.stopped.clone());
+        tokio::spawn(turns::own(hears));
         Ok(())
     }
 
@@ -315,7 +318,9 @@ impl RunningServer {
         let keeper = StopOnDrop(self.keeper.clone());
         let (broker, methods) = (self.broker.clone(), self.methods.clone());
         let (pullers, tasks, dropped) = (self.pullers.clone(), self.tasks.clone(), self.dropped.clone());
+        let stopped = self.stopped.clone().drop_guard();
         async move {
+            let _stopped = stopped;
             dropped.cancelled().await;
             pullers.wait().await;
             tasks.wait().await;

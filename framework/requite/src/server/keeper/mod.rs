@@ -63,6 +63,8 @@ enum Order {
     PassOn(Arc<Held>),
     /// Messages came by that ask to cancel requests of this service.
     CancelHeard(Arc<ServiceRuntime>),
+    /// It is stored that this request is cancelled.
+    Cancel(Arc<Held>),
     /// Hand a delivery back, after the heartbeats that were sent for it.
     Nak {
         ack: String,
@@ -168,6 +170,10 @@ impl Keeper {
 
     pub(crate) fn cancel_heard(&self, service: &Arc<ServiceRuntime>) {
         let _ = self.shared.orders.send(Order::CancelHeard(Arc::clone(service)));
+    }
+
+    pub(super) fn cancel(&self, held: &Arc<Held>) {
+        let _ = self.shared.orders.send(Order::Cancel(Arc::clone(held)));
     }
 
     pub(crate) fn nak(&self, ack: &str, delay: Duration, expires: Moment) {

@@ -23,7 +23,7 @@ use crate::{
         time::Moment,
     },
     server::{
-        barrier,
+        barrier, cancels,
         held::{Held, Stop},
         method::MethodRuntime,
         progress, settle, shutdown,
@@ -140,8 +140,10 @@ impl Rounds {
                 };
                 for held in self.all().filter(is_meant) {
                     self.feed(held, attempt::Event::CancelHeard, broker);
+                    self.look_for_cancel(held, broker);
                 }
             }
+            Order::Cancel(held) => self.feed(&held, attempt::Event::Cancel, broker),
             Order::PassOn(held) => {
                 tokio::spawn(turns::own(progress::pass_on(held, self.keeper.clone(), broker.clone())));
             }
@@ -194,7 +196,18 @@ impl Rounds {
         self.draining
     }
 
+    fn look_for_cancel(&self, held: &Arc<Held>, broker: &AnyBroker) {
+        if self.draining && held.look(Attempt::is_running) {
+            let looks = cancels::look_in_hand(Arc::clone(held), self.keeper.clone(), broker.clone());
+            tokio::spawn(turns::own(looks));
+        }
+    }
+
     fn drain(&self, held: &Arc<Held>, broker: &AnyBroker) {
+        // Whoever was given what was heard before may have handed it back.
+        if held.method.service.cancels.is_heard(held.origin().name) {
+            self.look_for_cancel(held, broker);
+        }
         if held.streams.get().is_some_and(|streams| streams.is_settling()) {
             return;
         }
