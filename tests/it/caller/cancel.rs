@@ -242,6 +242,16 @@ async fn a_handler_is_told_while_its_only_worker_stops() {
     within(SOON, stops).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_handler_is_told_where_its_only_worker_was_dropped() {
+    let Town { nats: _nats, mill, worker, client } = Town::open().await;
+    let call = within(SOON, client.heed(10).start()).await.unwrap();
+    until("the handler runs", async || mill.runs() == 1).await;
+    drop(worker);
+    within(SOON, call.cancel()).await.unwrap();
+    assert_eq!(within(SOON, call).await.unwrap(), 5);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handler_that_blocks_its_thread_is_told() {
     let town = Town::open().await;

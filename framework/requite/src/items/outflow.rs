@@ -92,7 +92,8 @@ impl Outflow {
     /// Leaves the stream to whoever else writes it until something is sent.
     pub(crate) fn idle_until_used(mut self) -> Self {
         self.is_idle_until_used = true;
-        self
+        let writer = self.writer.into_inner().expect("the writer does not panic");
+        Self { writer: Mutex::new(writer.attached()), ..self }
     }
 
     pub(crate) fn is_stored(&self) -> bool {

@@ -2,7 +2,8 @@
 //! given it sees to it that the request's record says so; only who holds the request ends it.
 //!
 //! A fresh request starts without a look at its record, and would miss what stands there. So every worker also hears what
-//! asks to cancel as it is published. What is heard decides nothing: it only takes that short cut away.
+//! asks to cancel as it is published. What is heard decides nothing: it only takes that short cut away, and has who pulls no
+//! more look whether it is stored.
 
 use std::{
     collections::HashSet,
@@ -142,12 +143,15 @@ pub(super) async fn is_stored(held: &Held, via: &AnyBroker) -> Result<bool, ()> 
     }
 }
 
-/// Looks whether it is stored that a request which is in hand is cancelled, for a worker that drains: it is given nothing
-/// more that asks to cancel, and may be the only one. What was heard may not be stored yet.
+/// Looks whether it is stored that a request which is in hand is cancelled, for a worker that pulls no more: it is given
+/// nothing that asks to cancel, and may be the only one. What was heard may not be stored yet.
 pub(super) async fn look_in_hand(held: Arc<Held>, keeper: Keeper, via: AnyBroker) {
-    for _ in 0..LOOKS {
-        if is_stored(&held, &via).await == Ok(true) {
-            return keeper.cancel(&held);
+    let mut looks = 0;
+    while looks < LOOKS && !held.is_over() && held.cancelled().is_none() {
+        match is_stored(&held, &via).await {
+            Ok(true) => return keeper.cancel(&held),
+            Ok(false) => looks += 1,
+            Err(()) => {}
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }

@@ -363,6 +363,7 @@ impl Drop for RunningServer {
         self.draining.cancel();
         self.pullers.close();
         self.tasks.close();
+        self.keeper.pulls_no_more();
         self.dropped.cancel();
     }
 }

@@ -43,6 +43,7 @@ pub(super) async fn drain(server: &RunningServer) {
     tracing::info!(in_hand = server.in_hand(), "stops pulling");
     server.draining.cancel();
     server.pullers.close();
+    server.keeper.pulls_no_more();
     server.keeper.drain();
     wait(server, server.drain).await;
     if server.in_hand() > 0 {

@@ -192,7 +192,7 @@ impl<'a> Frame<'a> {
         frame.filter(|it| it.epoch > 0 && (1..=LAST).contains(&it.first))
     }
 
-    /// The same in whatever order its fields are.
+    /// The same in whatever order its fields are, and whatever it counts from.
     pub(crate) fn decode_any(bytes: &'a [u8]) -> Option<Self> {
         rmp_serde::from_slice(bytes).ok()
     }

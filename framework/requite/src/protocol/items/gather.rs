@@ -210,11 +210,14 @@ impl Gather {
     }
 
     /// What is here does not go on, nor does what has from the `first` item on. An end that nobody was told was theirs.
-    pub(super) fn lose(&mut self, first: u64) {
+    /// Whether items were here.
+    pub(super) fn lose(&mut self, first: u64) -> bool {
+        let had_items = self.count > 0;
         (self.first, self.count, self.size) = (first, 0, 0);
         self.full.clear();
-        self.open = None;
+        (self.open, self.spare) = (None, Vec::new());
         self.ending = self.ending.filter(|_| self.has_ended);
+        had_items
     }
 
     pub(super) fn ending(&self) -> Option<End> {

@@ -46,19 +46,19 @@ impl Readers {
         self.ends = if self.heard.is_empty() { self.ends.or(Some(now + GRACE)) } else { None };
     }
 
-    /// Whether all that were heard have left.
+    /// Whether nobody reads, for all that was heard.
     pub(super) fn have_left(&self) -> bool {
         self.heard.is_empty()
     }
 
     /// When the stream ends because all have left.
     pub(super) fn ends(&self) -> Option<Moment> {
-        self.lasts_until().into_iter().chain(self.ends).min()
+        self.lasts.map(|(_, until)| until).into_iter().chain(self.ends).min()
     }
 
-    /// When it ends because nobody waits for the call any more.
-    pub(super) fn lasts_until(&self) -> Option<Moment> {
-        self.lasts.map(|(_, until)| until)
+    /// Whether nobody waits for the call any more.
+    pub(super) fn is_alone(&self) -> bool {
+        self.lasts.is_some()
     }
 
     /// From now on, who is not heard for this long has left.

@@ -23,13 +23,24 @@ pub(super) struct Unstored {
     announce: bool,
     /// The reader is asked how far it is.
     ask: bool,
+    /// Whether items were given up that the reader may not have.
+    has_lost: bool,
 }
 
 impl Unstored {
     /// A first writer has credit from the start. A later one is heard of by an empty frame, and gets it then.
     pub(super) fn new(is_first: bool) -> Self {
         let (kept, resend, again_at) = (VecDeque::new(), None, Moment::FAR);
-        Self { slot: 1, kept, resend, again_at, again: AGAIN.0, announce: !is_first, ask: false }
+        Self {
+            slot: 1,
+            kept,
+            resend,
+            again_at,
+            again: AGAIN.0,
+            announce: !is_first,
+            ask: false,
+            has_lost: false,
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -43,9 +54,14 @@ impl Unstored {
 
     /// The reader wants no more: what it has not said that it has is lost.
     pub(super) fn lose(&mut self, gather: &mut Gather) {
-        gather.lose(self.read_by_now(gather) + 1);
+        let has_unsent = gather.lose(self.read_by_now(gather) + 1);
+        self.has_lost = has_unsent || self.kept.iter().any(|write| write.count > 0);
         self.kept.clear();
         self.resend = None;
+    }
+
+    pub(super) fn has_lost(&self) -> bool {
+        self.has_lost
     }
 
     /// Asks the reader to say how far it is, once all is sent.

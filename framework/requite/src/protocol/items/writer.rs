@@ -92,6 +92,8 @@ pub(crate) struct Writer {
     writer: WriterId,
     /// In which items come.
     content_type: ContentType,
+    /// Whether it is somebody else's until it is used.
+    is_attached: bool,
     /// Whether it is a caller's: attempts read it, each from the first item on.
     is_up: bool,
     state: State,
@@ -126,6 +128,7 @@ impl Writer {
             joins: false,
             writer,
             content_type: ContentType::MessagePack,
+            is_attached: false,
             is_up: false,
             state: State::Idle,
             resumes: false,
@@ -171,6 +174,11 @@ impl Writer {
         Self { is_up: true, ..self }
     }
 
+    /// The same of somebody else's call, whose stream is left alone until it is used.
+    pub(crate) fn attached(self) -> Self {
+        Self { is_attached: true, ..self }
+    }
+
     #[cfg(any(test, fuzzing))]
     pub(crate) fn epoch(&self) -> u32 {
         self.epoch
@@ -182,8 +190,8 @@ impl Writer {
 
     /// Why what was taken is not certain to be stored, or read where it is not stored.
     pub(crate) fn fails(&self) -> Option<Broken> {
-        let is_unread = self.is_left && self.unstored.is_some();
-        is_unread.then_some(Broken::Left).or_else(|| self.broken.clone())
+        let has_lost = self.unstored.as_ref().is_some_and(Unstored::has_lost);
+        has_lost.then_some(Broken::Left).or_else(|| self.broken.clone())
     }
 
     /// The last item of this writer, those that are not written yet too.
@@ -272,6 +280,11 @@ impl Writer {
 
     /// Whether everything that was taken is stored, or read where it is not stored, the end too.
     pub(crate) fn is_flushed(&self) -> bool {
+        if self.is_left
+            && let Some(unstored) = &self.unstored
+        {
+            return !unstored.has_lost();
+        }
         let is_written = self.flight.is_empty() && self.unstored.as_ref().is_none_or(Unstored::is_empty);
         matches!(self.state, State::Idle | State::Open) && is_written && self.gather.is_empty()
     }
@@ -290,8 +303,10 @@ impl Writer {
 
     /// Nobody waits for the call any more. What is not stored goes on for as long as its reader is heard within `idle`.
     pub(crate) fn leave_alone(&mut self, idle: Duration, now: Moment) {
-        if self.unstored.is_some() {
-            self.readers.lasts(idle, now);
+        match self.unstored {
+            Some(_) if self.is_left => self.stop(Broken::Left),
+            Some(_) => self.readers.lasts(idle, now),
+            None => {}
         }
     }
 
@@ -321,17 +336,18 @@ impl Writer {
         }
     }
 
-    /// When there is something to do whatever else happens: all readers have left, or nobody waits for the call.
+    /// When there is something to do whatever else happens: all readers have left.
     pub(crate) fn wakes_at(&self) -> Moment {
-        let ends = if self.is_left { self.readers.lasts_until() } else { self.readers.ends() };
-        ends.filter(|_| self.broken.is_none()).unwrap_or(Moment::FAR)
+        let has_gone_on = self.is_left || self.broken.is_some();
+        self.readers.ends().filter(|_| !has_gone_on).unwrap_or(Moment::FAR)
     }
 
     /// Nobody reads any more. What was taken is still stored: whoever reads later must not think that less was all, and
-    /// an attempt that still comes must not wait for what nobody sends. What is not stored is gone, and that attempt told so.
+    /// an attempt that still comes must not wait for what nobody sends. What is not stored is gone, and that attempt told so as
+    /// long as somebody waits for its call.
     fn leave(&mut self) {
-        let is_ours = self.has_begun() || !self.joins;
-        let has_no_later = self.is_left || (self.unstored.is_some() && !self.is_up);
+        let is_ours = self.has_begun() || !(self.joins || self.is_attached);
+        let has_no_later = self.unstored.is_some() && (!self.is_up || self.readers.is_alone());
         if has_no_later || !is_ours {
             return self.stop(Broken::Left);
         }
@@ -346,7 +362,7 @@ impl Writer {
 
     /// What there is to do, beside what was asked for before and is not answered yet.
     pub(crate) fn next(&mut self, now: Moment) -> Action {
-        while now >= self.wakes_at() {
+        if now >= self.wakes_at() {
             self.leave();
         }
         // Nobody is there to hear of the end.
@@ -494,10 +510,8 @@ impl Writer {
             Err(()) if is_passing => return Action::Look { slot, after: self.wait() },
             Err(()) => {
                 // A log that is not there cannot be read either: only another refusal says that it is still not there.
-                return match self.flight.again_if_refused(slot) {
-                    Some(write) => Action::Write(write),
-                    None => Action::Look { slot, after: self.flight.wait(slot) },
-                };
+                let again = self.flight.again_if_refused(slot).map(Action::Write);
+                return again.unwrap_or_else(|| Action::Look { slot, after: self.flight.wait(slot) });
             }
             Ok(Slot::Empty) if is_passing => return self.begin_here(),
             Ok(Slot::Empty) => return self.flight.again(slot).map_or(Action::Wait, Action::Write),

@@ -65,6 +65,8 @@ enum Order {
     CancelHeard(Arc<ServiceRuntime>),
     /// It is stored that this request is cancelled.
     Cancel(Arc<Held>),
+    /// Nothing that asks to cancel is pulled any more.
+    PullsNoMore,
     /// Hand a delivery back, after the heartbeats that were sent for it.
     Nak {
         ack: String,
@@ -178,6 +180,11 @@ impl Keeper {
 
     pub(crate) fn nak(&self, ack: &str, delay: Duration, expires: Moment) {
         let _ = self.shared.orders.send(Order::Nak { ack: ack.to_owned(), delay, expires });
+    }
+
+    /// From now on looks by itself whether what it hears to be cancelled is.
+    pub(crate) fn pulls_no_more(&self) {
+        let _ = self.shared.orders.send(Order::PullsNoMore);
     }
 
     /// From now on lets go of what has not started, and of every handler that has a checkpoint to go on from elsewhere.

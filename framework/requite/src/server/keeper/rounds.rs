@@ -60,6 +60,7 @@ pub(crate) struct Rounds {
     claims: Arc<tokio::sync::Semaphore>,
     /// Whatever arrives from now on was on its way when the worker began to stop.
     draining: bool,
+    pulls_no_more: bool,
     closed: Arc<SetOnce<ServeError>>,
 }
 
@@ -72,7 +73,17 @@ impl Rounds {
         closed: Arc<SetOnce<ServeError>>,
     ) -> Self {
         let claims = Arc::new(tokio::sync::Semaphore::new(CLAIMS_AT_ONCE));
-        Self { keeper, methods, tables: BTreeMap::new(), orders, probe, claims, draining: false, closed }
+        Self {
+            keeper,
+            methods,
+            tables: BTreeMap::new(),
+            orders,
+            probe,
+            claims,
+            draining: false,
+            pulls_no_more: false,
+            closed,
+        }
     }
 
     pub(crate) async fn run(mut self, broker: AnyBroker) {
@@ -148,6 +159,12 @@ impl Rounds {
                 tokio::spawn(turns::own(progress::pass_on(held, self.keeper.clone(), broker.clone())));
             }
             Order::Nak { ack, delay, expires } => nak(&ack, delay, expires, broker),
+            Order::PullsNoMore => {
+                self.pulls_no_more = true;
+                // Whoever was given what was heard before may have handed it back.
+                let is_heard = |held: &&Arc<Held>| held.method.service.cancels.is_heard(held.origin().name);
+                self.all().filter(is_heard).for_each(|held| self.look_for_cancel(held, broker));
+            }
             Order::Drain => {
                 self.draining = true;
                 for held in self.all() {
@@ -197,17 +214,13 @@ impl Rounds {
     }
 
     fn look_for_cancel(&self, held: &Arc<Held>, broker: &AnyBroker) {
-        if self.draining && held.look(Attempt::is_running) {
+        if self.pulls_no_more && held.look(Attempt::is_running) {
             let looks = cancels::look_in_hand(Arc::clone(held), self.keeper.clone(), broker.clone());
             tokio::spawn(turns::own(looks));
         }
     }
 
     fn drain(&self, held: &Arc<Held>, broker: &AnyBroker) {
-        // Whoever was given what was heard before may have handed it back.
-        if held.method.service.cancels.is_heard(held.origin().name) {
-            self.look_for_cancel(held, broker);
-        }
         if held.streams.get().is_some_and(|streams| streams.is_settling()) {
             return;
         }

@@ -42,23 +42,69 @@ fn a_callers_stream_that_is_not_stored_and_was_left_is_lost_to_the_attempts_behi
         writer.credit(left(has + 1), Moment(1));
         let at = writer.wakes_at();
         assert_eq!((writer.next(at), writer.wakes_at()), (Action::Wait, Moment::FAR));
-        assert_eq!((writer.offer_bytes(b"3"), writer.fails()), (Err(Broken::Left), Some(Broken::Left)));
+        let has_lost = has < u64::from(of);
+        assert_eq!((writer.offer_bytes(b"3"), writer.is_flushed()), (Err(Broken::Left), !has_lost));
+        assert_eq!(writer.fails(), has_lost.then_some(Broken::Left));
         writer.credit(later, at);
         let Action::Send(end) = writer.next(at) else { panic!("{has} of {of}: it is not told") };
         assert_eq!((end.slot, end.first, end.count), (u64::from(of) + 1, has + 1, 0));
         assert_eq!(end.end, Some(End::Abandoned));
         // Until somebody has it, and then once more for each who does not.
         writer.credit(Credit { slot: end.slot + 1, ..later }, at);
-        assert_eq!(writer.next(at), Action::Wait);
+        assert_eq!((writer.next(at), writer.is_flushed()), (Action::Wait, !has_lost));
         writer.credit(left(has + 1), at);
         assert_eq!(writer.next(at), Action::Wait);
         writer.credit(later, at);
         assert!(matches!(writer.next(at), Action::Send(again) if again.slot == end.slot + 1));
         // As long as somebody waits for the call.
         writer.leave_alone(SAID_EVERY, at);
-        assert_eq!(writer.wakes_at(), at + SAID_EVERY);
-        assert_eq!((writer.next(at + SAID_EVERY), writer.broken()), (Action::Wait, Some(&Broken::Left)));
+        assert_eq!((writer.next(at), writer.broken()), (Action::Wait, Some(&Broken::Left)));
     }
+}
+
+/// Nobody takes for all of it what was dropped before it was sent, and an end that was sent says enough.
+#[test]
+fn of_what_is_not_stored_and_was_left_an_end_is_said_that_is_true() {
+    let left = Credit { reader: 1, epoch: 1, slot: 1, left: true, ..Credit::default() };
+    for is_sent in [false, true] {
+        let mut writer = Writer::unstored(1, [1; 16]).up();
+        writer.offer_bytes(b"1").unwrap();
+        writer.end(End::Finished);
+        if is_sent {
+            assert!(
+                matches!(writer.next(Moment(1)), Action::Send(write) if write.end == Some(End::Finished))
+            );
+        }
+        writer.credit(left, Moment(1));
+        let at = writer.wakes_at();
+        assert_eq!(writer.next(at), Action::Wait);
+        writer.credit(Credit { reader: 2, left: false, ..left }, at);
+        let Action::Send(told) = writer.next(at) else { panic!("it is not told") };
+        let (slot, end) = if is_sent { (2, None) } else { (1, Some(End::Abandoned)) };
+        assert_eq!((told.slot, told.count, told.end), (slot, 0, end));
+        assert_eq!(writer.fails(), Some(Broken::Left));
+    }
+}
+
+/// Whether they leave before the call is given up or behind that, and however often they say so.
+#[test]
+fn nobody_is_told_where_nobody_waits_for_the_call_or_its_stream_is_anothers() {
+    let left = Credit { reader: 1, epoch: 1, slot: 1, left: true, ..Credit::default() };
+    let idle = SAID_EVERY * 12;
+    let mut writer = Writer::unstored(1, [1; 16]).up();
+    writer.offer_bytes(b"1").unwrap();
+    writer.end(End::Abandoned);
+    writer.leave_alone(idle, Moment(1));
+    writer.credit(left, Moment(1));
+    writer.credit(left, Moment(1) + SAID_EVERY);
+    let at = writer.wakes_at();
+    assert!(at < Moment(1) + SAID_EVERY);
+    assert_eq!((writer.next(at), writer.broken()), (Action::Wait, Some(&Broken::Left)));
+
+    let mut attached = Writer::unstored(1, [1; 16]).up().attached();
+    attached.credit(left, Moment(1));
+    assert_eq!((attached.next(attached.wakes_at()), attached.has_begun()), (Action::Wait, false));
+    assert_eq!(attached.broken(), Some(&Broken::Left));
 }
 
 /// Whoever reads later has all of which its handler was told that it was taken.
