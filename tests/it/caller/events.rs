@@ -99,9 +99,14 @@ async fn heartbeats_that_nobody_reads_are_counted_and_not_kept() {
         }
         payload[worker..worker + 26].fill(letter);
         let name = String::from_utf8(vec![letter; 26]).unwrap();
-        stranger.publish_with_headers(last.clone(), headers.clone(), payload.clone().into()).await.unwrap();
         let is_last = |event: &CallEvent| matches!(event, CallEvent::Alive { worker, .. } if *worker == name);
-        until("the last one has come", async || marked.0.lock().unwrap().iter().any(is_last)).await;
+        until("the last one has come", async || {
+            // Again each time: the worker's own next heartbeat may have come before anybody read this one.
+            let (subject, last) = (last.clone(), payload.clone().into());
+            stranger.publish_with_headers(subject, headers.clone(), last).await.unwrap();
+            marked.0.lock().unwrap().iter().any(is_last)
+        })
+        .await;
     }
 
     office.clerk.let_go();
