@@ -226,6 +226,8 @@ pub(crate) enum Produced {
     TooLarge(String),
     /// It is a stream, and is not read to its end: its call was cancelled.
     Cancelled,
+    /// Its worker stopped before it had ended, or before its items were stored.
+    HandedOver,
     /// The value or error could not be encoded: a defect of the handler's types.
     Unencodable(String),
 }

@@ -4,6 +4,7 @@ mod broken;
 mod bytes;
 mod cancel;
 mod cuts;
+mod drain;
 mod errors;
 mod fixture;
 mod flow;

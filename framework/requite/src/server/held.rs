@@ -272,6 +272,21 @@ impl Held {
         self.until(|| self.stopping() != Stop::No).await;
     }
 
+    /// Whether nothing goes on that was done for this request here. What a handler has sent that has ended is seen off
+    /// first, for as long as that [takes](Streams::settle), where only the worker stops.
+    pub(super) fn is_let_go(&self) -> bool {
+        match self.stopping() {
+            Stop::No => false,
+            Stop::HandOver => !self.streams.get().is_some_and(|streams| streams.is_settling()),
+            Stop::Over | Stop::Elsewhere => true,
+        }
+    }
+
+    /// Resolves when [that](Self::is_let_go) is so.
+    pub(super) async fn let_go(&self) {
+        self.until(|| self.is_let_go()).await;
+    }
+
     /// When the handler was told that its request is cancelled.
     pub(crate) fn cancelled(&self) -> Option<Moment> {
         let cancelled = self.cancelled.load(Ordering::Acquire);

@@ -41,6 +41,9 @@ pub(crate) struct Streams {
     is_settling: AtomicBool,
 }
 
+/// How long what an ended handler has sent may take to be stored once its worker lets go: it would run again otherwise.
+const STORED_WITHIN: Duration = Duration::from_secs(2);
+
 /// Why what was sent and is not stored will not be read.
 const STOPS: &str = "the worker stopped before all was read";
 
@@ -77,21 +80,20 @@ impl Streams {
     /// stands, and says itself whether there is another attempt.
     pub(super) async fn settle(&self, produced: Produced, held: &Held) -> Produced {
         self.end();
+        if held.stopping() == Stop::HandOver {
+            // Its streams may have ended under it, and what it made of that is not what it was called for.
+            return Produced::HandedOver;
+        }
         let is_value = matches!(produced, Produced::Value(_));
         let flushed = match self.down.get() {
-            Some(flow) => {
-                self.is_settling.store(true, Ordering::Release);
-                // It may be in other hands than the handler's.
-                flow.seal();
-                tokio::select! {
-                    biased;
-                    flushed = flow.flush() => flushed,
-                    // What has run to its end is not begun again elsewhere because its reader is slow.
-                    () = held.hands_over(), if !flow.is_stored() => {
-                        return if is_value { Produced::Unread(STOPS.to_owned()) } else { produced };
-                    }
-                }
-            }
+            Some(flow) => match self.see_off(flow, held).await {
+                Some(flushed) => flushed,
+                None if !is_value => return produced,
+                // The next attempt goes on behind what is stored, or begins anew.
+                None if flow.is_stored() => return Produced::HandedOver,
+                // What has run to its end is not begun again elsewhere because its reader is slow.
+                None => return Produced::Unread(STOPS.to_owned()),
+            },
             None => Ok(()),
         };
         if !is_value {
@@ -114,6 +116,27 @@ impl Streams {
             SinkError::Unencodable { .. } => Produced::Unencodable(text),
             _ => Produced::Error { body: bytes::Bytes::new(), text, retry: Retry::Default },
         }
+    }
+
+    /// What came of what the handler has sent; nothing if the worker stopped before that was known.
+    async fn see_off(&self, flow: &Outflow, held: &Held) -> Option<Result<(), SinkError>> {
+        self.is_settling.store(true, Ordering::Release);
+        // It may be in other hands than the handler's.
+        flow.seal();
+        let stops = async {
+            held.hands_over().await;
+            if flow.is_stored() {
+                tokio::time::sleep(STORED_WITHIN).await;
+            }
+        };
+        let flushed = tokio::select! {
+            biased;
+            flushed = flow.flush() => Some(flushed),
+            () = stops => None,
+        };
+        self.is_settling.store(false, Ordering::Release);
+        // Its worker had stopped before it ended.
+        flushed.filter(|it| *it != Err(SinkError::Stopped) || held.stopping() != Stop::HandOver)
     }
 }
 
@@ -171,7 +194,7 @@ async fn write(held: Arc<Held>, keeper: Keeper, flow: Arc<Outflow>) {
     if claim(&held, &keeper, held.broker()).await {
         tokio::select! {
             () = Arc::clone(&flow).run() => {}
-            () = held.stopped() => {}
+            () = held.let_go() => {}
         }
     }
     flow.stop(Broken::Stopped);

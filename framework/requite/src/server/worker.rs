@@ -91,13 +91,12 @@ async fn run(held: &Arc<Held>, keeper: &Keeper) -> Option<Ending> {
 
 /// Resolves when the handler is to be dropped, with how it ends then; with nothing if the request is not ours any more.
 async fn dropped(held: &Held) -> Option<Ending> {
-    let told = held.until(|| held.stopping() != Stop::No || held.cancelled().is_some());
+    let told = held.until(|| held.is_let_go() || held.cancelled().is_some());
     if tokio::time::timeout(left(held), told).await.is_err() {
         return Some(Ending::TimedOut);
     }
     let (kill_after, left) = (held.method.options.kill_after, left(held));
-    if held.stopping() == Stop::No
-        && Box::pin(tokio::time::timeout(kill_after.min(left), held.stopped())).await.is_err()
+    if !held.is_let_go() && Box::pin(tokio::time::timeout(kill_after.min(left), held.let_go())).await.is_err()
     {
         if left < kill_after {
             return Some(Ending::TimedOut);
@@ -128,6 +127,7 @@ fn ending(held: &Held, produced: &Produced) -> Ending {
         Produced::Unread(_) => Ending::Unread,
         Produced::TooLarge(_) => Ending::TooLarge,
         Produced::Cancelled => Ending::Killed,
+        Produced::HandedOver => Ending::HandedOver,
         Produced::Unencodable(_) => Ending::Panicked,
     }
 }
