@@ -126,6 +126,8 @@ impl Streams {
         let stops = async {
             held.hands_over().await;
             if flow.is_stored() {
+                #[cfg(test)]
+                crate::simulation::mark(crate::simulation::Mark::SeenOff);
                 tokio::time::sleep(STORED_WITHIN).await;
             }
         };

@@ -37,6 +37,8 @@ pub(crate) enum Mark {
     StreamJoined,
     /// A request was let go by a worker that drained.
     HandOver,
+    /// It was not yet: its handler had ended, and what that had sent was on its way to be stored.
+    SeenOff,
     /// It had a checkpoint, and was let go at once.
     HandOverAtCheckpoint,
     /// A handler was dropped because its lease was lost.
@@ -72,7 +74,8 @@ pub(crate) enum Mark {
 
 impl Mark {
     /// What happens only where there are streams.
-    pub(super) const OF_STREAMS: [Self; 7] = [
+    pub(super) const OF_STREAMS: [Self; 8] = [
+        Self::SeenOff,
         Self::ItemRead,
         Self::StreamBegunAnew,
         Self::TakenAgain,

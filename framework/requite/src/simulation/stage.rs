@@ -167,14 +167,17 @@ impl Stage {
         post.process.as_ref().map(|process| (process.name().to_owned(), process.keeper.clone()))
     }
 
-    async fn pull_plugs(self: Arc<Self>, mut pulled: mpsc::UnboundedReceiver<(Arc<str>, Duration)>) {
+    async fn pull_plugs(self: Arc<Self>, mut pulled: mpsc::UnboundedReceiver<(Arc<str>, Option<Duration>)>) {
         while let Some((name, after)) = pulled.recv().await {
             let stage = Arc::clone(&self);
             tokio::spawn(async move {
-                tokio::time::sleep(after).await;
+                tokio::time::sleep(after.unwrap_or_default()).await;
                 for post in 0..stage.posts.len() {
                     if let Some(process) = stage.take(post, |process| process.name() == &*name) {
-                        process.crash(&stage.ground.simulation);
+                        match after {
+                            Some(_) => process.crash(&stage.ground.simulation),
+                            None => process.drain(&stage.ground.simulation).await,
+                        }
                         tokio::time::sleep(BACK_AFTER).await;
                         stage.man(post).await;
                     }

@@ -39,14 +39,16 @@ impl HandlerError for Failure {
     }
 }
 
+/// What a handler asks for its process, by name: its death after a while, or nothing but that it stops.
+pub(super) type Plugs = mpsc::UnboundedSender<(Arc<str>, Option<Duration>)>;
+
 /// What the handlers of one process share.
 #[derive(Clone)]
 struct Life {
     name: Arc<str>,
     dead: CancellationToken,
     history: History,
-    /// Asks for the death of this process, after a while.
-    plugs: mpsc::UnboundedSender<(Arc<str>, Duration)>,
+    plugs: Plugs,
 }
 
 impl Life {
@@ -75,9 +77,9 @@ impl Life {
             () = heed_cancel(&cx, &running, &job) => {}
         }
         running.end(step.end);
-        if let Some(after) = step.plug {
+        if step.plug.is_some() || (cx.method().down && job.stops(cx.attempt())) {
             // Nobody is left to pull the plug when the simulation ends.
-            let _ = self.plugs.send((Arc::clone(&self.name), Duration::from_millis(after)));
+            let _ = self.plugs.send((Arc::clone(&self.name), step.plug.map(Duration::from_millis)));
         }
         let run = running.number;
         match step.end {
@@ -133,7 +135,7 @@ pub(super) struct Process {
 pub(super) struct Ground {
     pub(super) simulation: Simulation,
     pub(super) history: History,
-    pub(super) plugs: mpsc::UnboundedSender<(Arc<str>, Duration)>,
+    pub(super) plugs: Plugs,
 }
 
 impl Process {

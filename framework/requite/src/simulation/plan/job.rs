@@ -59,6 +59,11 @@ impl Job {
         // A plug in the last step would be pulled for ever.
         if at + 1 == self.script.len() { Step { plug: None, ..step } } else { step }
     }
+
+    /// Whether its worker is told to stop when that attempt has ended.
+    pub(in crate::simulation) fn stops(&self, attempt: u32) -> bool {
+        (attempt as usize) < self.script.len() && (self.tag + attempt).is_multiple_of(7)
+    }
 }
 
 impl Plan {
