@@ -225,7 +225,7 @@ pub enum SinkError {
     /// The call has ended: await it for how.
     #[error("the call has ended")]
     Ended,
-    /// The handler has to stop: its lease is lost, or its worker ends.
+    /// The handler has to stop: its lease is lost, or its worker ends. What it returns then counts for nothing.
     #[error("the handler has to stop: its request may be in other hands")]
     Stopped,
     /// The stream of items took nothing for 15 s: there is none, its servers have no room, or none of them leads it. Or at once:
@@ -285,7 +285,8 @@ pub enum ItemsError {
         /// The number of the last one that did.
         item: u64,
     },
-    /// Nobody waits for the call any more, or the connection is closed for good. Nothing follows.
+    /// Nobody waits for the call any more, or the connection is closed for good; in a handler: it has to stop, and what it returns
+    /// counts for nothing. Nothing follows.
     #[error("nobody waits for the call any more")]
     Closed,
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Case, Ran};
-use crate::entry::{Event, Life, Moment, Step};
+use crate::entry::{End, Event, Flow, Life, Moment, Step};
 
 /// How much earlier than the server's a lease ends, and more.
 const MARGIN: Duration = Duration::from_secs(2);
@@ -34,7 +34,12 @@ fn may_follow(case: &Case<'_>, before: &Ran<'_>, next: &Ran<'_>) -> bool {
     let lives = case.lives.get(&*before.run.worker).map_or(&[][..], Vec::as_slice);
     let earlier = || lives.iter().filter(|(at, _)| *at <= next.began).map(|(_, life)| *life);
     let died = earlier().any(|life| life == Life::Killed);
-    let handed_over = over == Some(Step::Drop) && earlier().any(|life| life == Life::Draining);
+    // A value is none before the items that were sent with it are stored.
+    let fills = End::Fills(before.run.attempt);
+    let of_it = |flow: &&&Flow| (&flow.caller, &flow.id) == (&before.run.caller, &before.run.id);
+    let sends = case.flows.iter().filter(of_it).any(|flow| flow.end == fills);
+    let was_in_hand = over == Some(Step::Drop) || (over == Some(Step::End) && sends);
+    let handed_over = was_in_hand && earlier().any(|life| life == Life::Draining);
     died || handed_over || was_frozen(case, lives, before, next) || was_cut_off(case, before, next)
 }
 
