@@ -225,7 +225,8 @@ pub enum SinkError {
     /// The call has ended: await it for how.
     #[error("the call has ended")]
     Ended,
-    /// The handler has to stop: its lease is lost, or its worker ends. What it returns then counts for nothing.
+    /// The handler has to stop, and what it returns counts for nothing: its lease is lost, or its worker ends. Or it has ended
+    /// and its sink is in other hands.
     #[error("the handler has to stop: its request may be in other hands")]
     Stopped,
     /// The stream of items took nothing for 15 s: there is none, its servers have no room, or none of them leads it. Or at once:
@@ -286,7 +287,7 @@ pub enum ItemsError {
         item: u64,
     },
     /// Nobody waits for the call any more, or the connection is closed for good; in a handler: it has to stop, and what it returns
-    /// counts for nothing. Nothing follows.
+    /// counts for nothing, or it has ended and its items are in other hands. Nothing follows.
     #[error("nobody waits for the call any more")]
     Closed,
 }

@@ -1,6 +1,6 @@
 //! A worker that stops while what a handler has sent is on its way, or while a handler reads.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use requite::{Client, Items, ItemsError, RunningServer, Sink, SinkError, prelude::*};
 use requite_test::{NatsServer, Proxy};
@@ -9,8 +9,8 @@ use tokio::sync::watch;
 
 use crate::caller::fixture::{SHOP, SOON, connect, within};
 
-/// So many of these are more than goes to the log at once, and less than the reader's credit.
-const STONES: u64 = 24;
+/// So many of these are more than goes to the log before the first is stored, and no more than a sink takes in meanwhile.
+const STONES: u64 = 6;
 const LARGE: usize = 128 << 10;
 
 #[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize, CallError)]
@@ -45,13 +45,17 @@ impl Quay {
         Ok(cx.attempt())
     }
 
-    /// Counts what comes, however that ends.
-    #[handler(lease = "6s")]
-    async fn load(&self, mut stones: Items<u64>) -> u64 {
+    /// Counts what comes, however that ends; or panics if it does not end well.
+    #[handler(lease = "6s", concurrency = 64)]
+    async fn load(&self, is_careful: bool, mut stones: Items<u64>) -> u64 {
         self.runs.send_modify(|(begun, _)| *begun += 1);
         let mut count = 0;
-        while let Some(Ok(_)) = stones.next().await {
-            count += 1;
+        while let Some(next) = stones.next().await {
+            match next {
+                Ok(_) => count += 1,
+                Err(error) if is_careful => panic!("{error}"),
+                Err(_) => break,
+            }
         }
         count
     }
@@ -60,7 +64,7 @@ impl Quay {
 /// A worker behind a network of its own, which gives its handlers no time when it is stopped; another one, and a client.
 struct Harbour {
     _nats: NatsServer,
-    network: Proxy,
+    network: Arc<Proxy>,
     runs: watch::Sender<(u32, u32)>,
     go_on: watch::Sender<bool>,
     worker: RunningServer,
@@ -72,7 +76,7 @@ struct Harbour {
 impl Harbour {
     async fn open() -> Self {
         let nats = NatsServer::start().await.unwrap();
-        let network = Proxy::start(([127, 0, 0, 1], nats.port()).into()).await.unwrap();
+        let network = Arc::new(Proxy::start(([127, 0, 0, 1], nats.port()).into()).await.unwrap());
         let (go_on, waits) = watch::channel(false);
         let runs = watch::Sender::default();
         let quay = Quay { go_on: waits, runs: runs.clone() };
@@ -88,6 +92,10 @@ impl Harbour {
         within(SOON, self.runs.subscribe().wait_for(|(begun, _)| *begun == count)).await.unwrap();
     }
 
+    async fn ended(&self, count: u32) {
+        within(SOON, self.runs.subscribe().wait_for(|(_, ended)| *ended == count)).await.unwrap();
+    }
+
     /// Stops the worker, and lets another one go on.
     async fn goes_on_elsewhere(&mut self) {
         let other = Server::new(&self.second).serve(self.quay.clone()).start().await.unwrap();
@@ -99,7 +107,7 @@ impl Harbour {
         self.begun(1).await;
         self.network.slow(delay);
         self.go_on.send_replace(true);
-        within(SOON, self.runs.subscribe().wait_for(|(_, ended)| *ended == 1)).await.unwrap();
+        self.ended(1).await;
         self.goes_on_elsewhere().await;
     }
 }
@@ -124,7 +132,17 @@ async fn all(stones: &mut Items<ByteBuf>) -> (u64, Vec<ItemsError>) {
 async fn what_an_ended_handler_has_sent_is_stored_before_its_worker_lets_go() {
     let mut harbour = Harbour::open().await;
     let (mut stones, call) = within(SOON, harbour.client.unload().open()).await.unwrap();
-    harbour.stops_behind_the_end(Duration::from_millis(5)).await;
+    harbour.begun(1).await;
+    harbour.network.freeze();
+    harbour.go_on.send_replace(true);
+    harbour.ended(1).await;
+    let network = Arc::clone(&harbour.network);
+    let thaws = async {
+        // Nothing tells when it lets go; long before, this would test nothing.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        network.thaw();
+    };
+    tokio::join!(harbour.goes_on_elsewhere(), thaws);
     assert_eq!(all(&mut stones).await, (STONES, vec![]));
     assert_eq!(within(SOON, call).await.unwrap(), 1);
     assert_eq!(harbour.runs.borrow().0, 1);
@@ -134,7 +152,7 @@ async fn what_an_ended_handler_has_sent_is_stored_before_its_worker_lets_go() {
 async fn what_cannot_be_stored_in_time_is_sent_anew_elsewhere() {
     let mut harbour = Harbour::open().await;
     let (mut stones, call) = within(SOON, harbour.client.unload().open()).await.unwrap();
-    harbour.stops_behind_the_end(Duration::from_millis(25)).await;
+    harbour.stops_behind_the_end(Duration::from_millis(100)).await;
     let (count, _) = all(&mut stones).await;
     assert_eq!(count, STONES);
     assert_eq!(within(SOON, call).await.unwrap(), 2);
@@ -144,11 +162,12 @@ async fn what_cannot_be_stored_in_time_is_sent_anew_elsewhere() {
 /// Several at once: in each it is a matter of luck whether the handler is dropped before it sees the end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handler_that_takes_the_end_of_its_time_for_the_end_of_its_stream_runs_again_elsewhere() {
-    const CALLS: u32 = 10;
+    const CALLS: u32 = 60;
     let mut harbour = Harbour::open().await;
     let mut opened = Vec::new();
-    for _ in 0..CALLS {
-        let (mut sink, call) = within(SOON, harbour.client.load().open()).await.unwrap();
+    for number in 0..CALLS {
+        let call = harbour.client.load(number.is_multiple_of(2)).open();
+        let (mut sink, call) = within(SOON, call).await.unwrap();
         for number in 0..STONES {
             within(SOON, sink.send(number)).await.unwrap();
         }

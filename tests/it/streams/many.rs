@@ -1,10 +1,10 @@
-//! A thousand streams at once in one worker.
+//! A thousand streams at once in one worker, and what is left of those that are over.
 
 use requite::{Items, RunningServer, Sink, prelude::*};
 use requite_test::NatsServer;
 
 use super::flow::all;
-use crate::caller::fixture::{SHOP, SOON, connect, serve, within};
+use crate::caller::fixture::{SHOP, SOON, connect, serve, until, within};
 
 const STREAMS: u64 = 1_000;
 
@@ -24,6 +24,10 @@ impl Station {
         }
         count
     }
+
+    /// Sends nothing.
+    #[handler]
+    async fn siding(&self, _trains: Sink<u64>) {}
 }
 
 async fn station(url: &str) -> (RunningServer, StationClient) {
@@ -58,4 +62,22 @@ async fn a_thousand_streams_flow_at_once_in_one_worker() {
     for talk in talks.collect::<Vec<_>>() {
         within(SOON * 6, talk).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_call_whose_sink_was_not_used() {
+    let nats = NatsServer::start().await.unwrap();
+    let (_worker, client) = station(&nats.url()).await;
+    let tasks = tokio::runtime::Handle::current().metrics();
+    let siding = async || {
+        let (mut seen, call) = within(SOON, client.siding().open()).await.unwrap();
+        assert_eq!(within(SOON, seen.next()).await, None);
+        within(SOON, call).await.unwrap();
+    };
+    siding().await;
+    let before = tasks.num_alive_tasks();
+    for _ in 0..50 {
+        siding().await;
+    }
+    until("the tasks of all calls have ended", async || tasks.num_alive_tasks() < before + 10).await;
 }

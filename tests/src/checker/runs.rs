@@ -34,11 +34,12 @@ fn may_follow(case: &Case<'_>, before: &Ran<'_>, next: &Ran<'_>) -> bool {
     let lives = case.lives.get(&*before.run.worker).map_or(&[][..], Vec::as_slice);
     let earlier = || lives.iter().filter(|(at, _)| *at <= next.began).map(|(_, life)| *life);
     let died = earlier().any(|life| life == Life::Killed);
-    // A value is none before the items that were sent with it are stored.
+    // A value is none before the items that were sent before it are stored.
     let fills = End::Fills(before.run.attempt);
     let of_it = |flow: &&&Flow| (&flow.caller, &flow.id) == (&before.run.caller, &before.run.id);
     let sends = case.flows.iter().filter(of_it).any(|flow| flow.end == fills);
-    let was_in_hand = over == Some(Step::Drop) || (over == Some(Step::End) && sends);
+    let is_stored = before.run.method != "loose";
+    let was_in_hand = over == Some(Step::Drop) || (over == Some(Step::End) && sends && is_stored);
     let handed_over = was_in_hand && earlier().any(|life| life == Life::Draining);
     died || handed_over || was_frozen(case, lives, before, next) || was_cut_off(case, before, next)
 }

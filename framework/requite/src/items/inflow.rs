@@ -95,6 +95,8 @@ pub(super) struct Unread {
     pub(super) ending: Option<Ending>,
     /// Nothing comes any more, behind what is unread.
     pub(super) closed: Option<Option<ItemsError>>,
+    /// Whether the reader was told that it was [closed](Inflow::close).
+    has_told_closed: bool,
     pub(super) watch: Watch,
     /// The writer wants to know how far this is.
     pub(super) asked: bool,
@@ -317,6 +319,7 @@ impl Inflow {
             handed: position.item,
             ending: None,
             closed: None,
+            has_told_closed: false,
             watch: Watch::new(lane.hears_from()),
             asked: false,
             silent: false,
@@ -346,7 +349,9 @@ impl Inflow {
             }
             None => {
                 if let Some(why) = &mut unread.closed {
-                    return Poll::Ready(why.take().map(Err));
+                    let why = why.take();
+                    unread.has_told_closed |= why == Some(ItemsError::Closed);
+                    return Poll::Ready(why.map(Err));
                 }
                 if std::mem::take(&mut unread.silent) {
                     return Poll::Ready(Some(Err(ItemsError::Silent { idle: self.idle })));
@@ -385,6 +390,11 @@ impl Inflow {
         unread.close(Some(ItemsError::Closed));
         drop(unread);
         self.moved.notify_one();
+    }
+
+    /// Whether the reader was told that.
+    pub(crate) fn has_told_closed(&self) -> bool {
+        self.unread().has_told_closed
     }
 
     /// The call has ended.

@@ -228,6 +228,11 @@ impl Outflow {
         self.moved.notify_waiters();
     }
 
+    /// Whether that was so because whoever wrote has no right to any more.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.writer().broken() == Some(&Broken::Stopped)
+    }
+
     /// The reader's process lives.
     pub(crate) fn hear(&self) {
         self.heard.store(self.lane.broker.now().0, Ordering::Release);

@@ -12,7 +12,7 @@ use crate::{
 
 /// Between two looks at what is still in hand.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long letting go may take, after the drain time: one write and one NAK for each request.
+/// How long letting go may take, after the drain time: what ended handlers have sent, one write and one NAK for each request.
 const LET_GO: Duration = Duration::from_secs(5);
 /// How long the last messages may take on their way out.
 const SEE_OFF: Duration = Duration::from_secs(1);

@@ -71,6 +71,14 @@ impl Streams {
         }
     }
 
+    /// Whether the handler may have been told that its streams are closed because its worker lets go, before it ended: then
+    /// what it made of that is not what it was called for.
+    pub(super) fn were_cut(&self, held: &Held) -> bool {
+        let up = || self.up.get().is_some_and(|flow| flow.has_told_closed());
+        let down = || self.down.get().is_some_and(|flow| flow.is_stopped());
+        held.stopping() == Stop::HandOver && (up() || down())
+    }
+
     /// Whether only what the handler has sent is waited for.
     pub(super) fn is_settling(&self) -> bool {
         self.is_settling.load(Ordering::Acquire)
@@ -79,11 +87,10 @@ impl Streams {
     /// Sees off what the handler has sent. A value counts only if that is stored, or read where it is not stored; an error
     /// stands, and says itself whether there is another attempt.
     pub(super) async fn settle(&self, produced: Produced, held: &Held) -> Produced {
-        self.end();
-        if held.stopping() == Stop::HandOver {
-            // Its streams may have ended under it, and what it made of that is not what it was called for.
+        if self.were_cut(held) {
             return Produced::HandedOver;
         }
+        self.end();
         let is_value = matches!(produced, Produced::Value(_));
         let flushed = match self.down.get() {
             Some(flow) => match self.see_off(flow, held).await {
@@ -103,10 +110,9 @@ impl Streams {
         let error = match (undelivered, flushed) {
             (Some(Undelivered::Cancelled), _) => return Produced::Cancelled,
             (Some(Undelivered::Refused(error)), _) => error,
-            // Nobody wants it; or the request is in other hands, and nothing is settled here.
-            (None, Ok(()) | Err(SinkError::Left | SinkError::Replaced | SinkError::Stopped)) => {
-                return produced;
-            }
+            // Nobody wants it; or the request is in other hands, and nothing is settled here. That a later writer has the stream
+            // proves neither: somebody may only say so.
+            (None, Ok(()) | Err(SinkError::Left | SinkError::Stopped)) => return produced,
             (None, Err(error)) => error,
         };
         let text = error.to_string();
@@ -137,6 +143,10 @@ impl Streams {
             () = stops => None,
         };
         self.is_settling.store(false, Ordering::Release);
+        if flushed.is_none() {
+            // Nothing is to be stored behind what is settled now.
+            flow.stop(Broken::Stopped);
+        }
         // Its worker had stopped before it ended.
         flushed.filter(|it| *it != Err(SinkError::Stopped) || held.stopping() != Stop::HandOver)
     }
@@ -192,7 +202,11 @@ pub(crate) fn sink(held: &Arc<Held>, keeper: &Keeper) -> Arc<Outflow> {
 
 /// Writes for as long as the request is this attempt's. Not without a claim: it numbers the attempts that write.
 async fn write(held: Arc<Held>, keeper: Keeper, flow: Arc<Outflow>) {
-    flow.used().await;
+    // Most handlers that end without an item never ask for it.
+    tokio::select! {
+        () = flow.used() => {}
+        () = held.until(|| held.is_over()) => {}
+    }
     if claim(&held, &keeper, held.broker()).await {
         tokio::select! {
             () = Arc::clone(&flow).run() => {}
@@ -204,7 +218,7 @@ async fn write(held: Arc<Held>, keeper: Keeper, flow: Arc<Outflow>) {
 
 /// Whether there is a claim, made now if there was none.
 async fn claim(held: &Held, keeper: &Keeper, via: &AnyBroker) -> bool {
-    while held.stopping() == Stop::No {
+    while !held.is_let_go() {
         if held.look(Attempt::fence).is_some() {
             return true;
         }

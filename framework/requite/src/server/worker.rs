@@ -73,6 +73,9 @@ async fn run(held: &Arc<Held>, keeper: &Keeper) -> Option<Ending> {
     let (ending, produced) = tokio::select! {
         biased;
         done = running => match done {
+            Err(_) if held.streams.get().is_some_and(|streams| streams.were_cut(held)) => {
+                return Some(Ending::HandedOver);
+            }
             Err(panic) => (Ending::Panicked, Some(Produced::Unencodable(panic_text(&*panic)))),
             Ok(produced) => (ending(held, &produced), Some(produced)),
         },

@@ -82,7 +82,7 @@ impl<'a> Leases<'a> {
         let died = self.seen.died.get(&before.worker).is_some_and(|at| *at <= next.began);
         let has_reason = over == Over::Ended(End::Retry)
             || died
-            || (drained && (over == Over::Dropped || method.up || method.down))
+            || (drained && (over == Over::Dropped || (let_go && (method.up || method.down))))
             || self.lease_was_lost(before, next, method)
             || self.was_forgotten(before, next, method)
             || self.was_handed_on(before, next);
