@@ -59,6 +59,19 @@ impl Quay {
         }
         count
     }
+
+    /// The first attempt sends until that fails, and fails with it.
+    #[handler(lease = "6s", concurrency = 64)]
+    async fn spill(&self, cx: &Context, mut stones: Sink<u64>) -> Result<u32, Fell> {
+        self.runs.send_modify(|(begun, _)| *begun += 1);
+        for number in 0.. {
+            if cx.attempt() > 1 {
+                break;
+            }
+            stones.send(number).await?;
+        }
+        Ok(cx.attempt())
+    }
 }
 
 /// A worker behind a network of its own, which gives its handlers no time when it is stopped; another one, and a client.
@@ -178,6 +191,22 @@ async fn a_handler_that_takes_the_end_of_its_time_for_the_end_of_its_stream_runs
     for (sink, call) in opened {
         within(SOON, sink.finish()).await.unwrap();
         assert_eq!(within(SOON, call).await.unwrap(), STONES);
+    }
+    assert_eq!(harbour.runs.borrow().0, 2 * CALLS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_fails_because_its_time_is_over_runs_again_elsewhere() {
+    const CALLS: u32 = 50;
+    let mut harbour = Harbour::open().await;
+    let mut opened = Vec::new();
+    for _ in 0..CALLS {
+        opened.push(within(SOON, harbour.client.spill().open()).await.unwrap());
+    }
+    harbour.begun(CALLS).await;
+    harbour.goes_on_elsewhere().await;
+    for (_stones, call) in opened {
+        assert_eq!(within(SOON, call).await.unwrap(), 2);
     }
     assert_eq!(harbour.runs.borrow().0, 2 * CALLS);
 }
