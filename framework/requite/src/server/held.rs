@@ -272,8 +272,8 @@ impl Held {
         self.until(|| self.stopping() != Stop::No).await;
     }
 
-    /// Whether nothing goes on that was done for this request here. What a handler has sent that has ended is seen off
-    /// first, for as long as that [takes](Streams::settle), where only the worker stops.
+    /// Whether what is done for this request here is to end. Where only the worker stops, what an ended handler has sent is
+    /// seen off first, in the time that [`Streams::settle`] gives it.
     pub(super) fn is_let_go(&self) -> bool {
         match self.stopping() {
             Stop::No => false,
