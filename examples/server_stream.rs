@@ -19,7 +19,7 @@ static PRODUCED: AtomicU64 = AtomicU64::new(0);
 #[derive(Serialize, Deserialize)]
 struct Entry {
     number: u64,
-    /// Makes an entry 2 KB large: two thousand of them are the 4 MiB that may be unread.
+    /// Makes an entry 4 KB large: two thousand of them are the 8 MiB that may be unread.
     letter: String,
 }
 
@@ -32,7 +32,7 @@ struct BooksEnd(u64);
 fn statement(account: u64) -> impl Stream<Item = Result<Entry, BooksEnd>> {
     let entries = (1..=ENTRIES).map(move |number| {
         PRODUCED.fetch_add(1, Relaxed);
-        Ok(Entry { number, letter: format!("{account:2000}") })
+        Ok(Entry { number, letter: format!("{account:4000}") })
     });
     stream::iter(entries.chain([Err(BooksEnd(ENTRIES))]))
 }

@@ -58,7 +58,7 @@ pub struct StreamLimits {
     /// is retained.
     pub record_bytes: u64,
     /// Bytes that the items of streams may take; the oldest give way, and whoever has not read them by then is told that
-    /// they are lost. 1 GiB by default: what is unread of a stream is at most 16,384 items or 4 MiB, and one item. At least
+    /// they are lost. 1 GiB by default: what is unread of a stream is at most 16,384 items or 8 MiB, and one item. At least
     /// the server's `max_payload` and 1 KiB.
     pub item_bytes: u64,
     /// Bytes that dead letters may take; the oldest give way. 64 MiB by default.

@@ -19,9 +19,14 @@ const BYTES: usize = 100_000;
 /// With what MessagePack puts before so many bytes.
 const ITEM: u64 = BYTES as u64 + 5;
 /// What may be sent and not read, and one item.
-const WINDOW: u64 = 4 << 20;
-/// Credit comes a quarter of that at a time: where three quarters are unread, nothing more may be on its way.
-const AHEAD: u64 = WINDOW / 4 * 3 / ITEM;
+const STORED: u64 = 8 << 20;
+const UNSTORED: u64 = 4 << 20;
+
+/// How many blocks are ahead at least where credit is used up: it comes a quarter of the window at a time, so where three
+/// quarters are unread, nothing more may be on its way.
+fn used_up(window: u64, read: u64) -> u64 {
+    (window / 4 * 3 / ITEM).min(COUNT - read)
+}
 
 fn block() -> ByteBuf {
     ByteBuf::from(vec![7; BYTES])
@@ -126,15 +131,15 @@ impl Pit {
     async fn reads_slowly<E: HandlerError + std::fmt::Debug>(
         &self,
         (mut blocks, call): (Items<ByteBuf>, Accepted<(), E>),
-        in_hand: u64,
+        (window, in_hand): (u64, u64),
     ) {
         let ahead_of = |read: u64| {
             let ahead = self.quarry.moved() - read;
-            assert!(ahead * ITEM <= WINDOW + (1 + in_hand) * ITEM, "{ahead} ahead of {read}");
+            assert!(ahead * ITEM <= window + (1 + in_hand) * ITEM, "{ahead} ahead of {read}");
             ahead
         };
         for read in 0..COUNT {
-            until("credit is used up", async || ahead_of(read) >= AHEAD.min(COUNT - read)).await;
+            until("credit is used up", async || ahead_of(read) >= used_up(window, read)).await;
             assert_eq!(within(SOON, blocks.next()).await.unwrap().unwrap().len(), BYTES);
             ahead_of(read + 1);
         }
@@ -143,7 +148,7 @@ impl Pit {
     }
 
     /// Sends blocks to a handler that reads one after the other, each only when the credit for it is used up.
-    async fn sends(&self, (mut blocks, call): (Sink<ByteBuf>, Accepted<u64, NoError>)) {
+    async fn sends(&self, (mut blocks, call): (Sink<ByteBuf>, Accepted<u64, NoError>), window: u64) {
         let sent = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&sent);
         let sending = tokio::spawn(async move {
@@ -155,11 +160,11 @@ impl Pit {
         });
         let ahead_of = |read: u64| {
             let ahead = sent.load(Ordering::SeqCst) - read;
-            assert!(ahead * ITEM <= WINDOW + ITEM, "{ahead} ahead of {read}");
+            assert!(ahead * ITEM <= window + ITEM, "{ahead} ahead of {read}");
             ahead
         };
         for read in 0..COUNT {
-            until("credit is used up", async || ahead_of(read) >= AHEAD.min(COUNT - read)).await;
+            until("credit is used up", async || ahead_of(read) >= used_up(window, read)).await;
             self.quarry.may_read.add_permits(1);
             until("it is read", async || self.quarry.moved() == read + 1).await;
             ahead_of(read + 1);
@@ -174,35 +179,36 @@ impl Pit {
 async fn a_returned_stream_is_no_more_bytes_ahead_than_its_credit() {
     let pit = Pit::open().await;
     // One is made before there is room for it.
-    pit.reads_slowly(within(SOON, pit.client.blocks().open()).await.unwrap(), 1).await;
+    pit.reads_slowly(within(SOON, pit.client.blocks().open()).await.unwrap(), (STORED, 1)).await;
 }
 
 #[tokio::test]
 async fn a_returned_stream_that_is_not_stored_is_no_more_bytes_ahead_than_its_credit() {
     let pit = Pit::open().await;
-    pit.reads_slowly(within(SOON, pit.client.blocks_unstored().open()).await.unwrap(), 1).await;
+    pit.reads_slowly(within(SOON, pit.client.blocks_unstored().open()).await.unwrap(), (UNSTORED, 1)).await;
 }
 
 #[tokio::test]
 async fn a_sink_takes_no_more_bytes_than_its_credit() {
     let pit = Pit::open().await;
-    pit.reads_slowly(within(SOON, pit.client.cut_blocks().open()).await.unwrap(), 0).await;
+    pit.reads_slowly(within(SOON, pit.client.cut_blocks().open()).await.unwrap(), (STORED, 0)).await;
 }
 
 #[tokio::test]
 async fn a_sink_that_stores_nothing_takes_no_more_bytes_than_its_credit() {
     let pit = Pit::open().await;
-    pit.reads_slowly(within(SOON, pit.client.cut_blocks_unstored().open()).await.unwrap(), 0).await;
+    pit.reads_slowly(within(SOON, pit.client.cut_blocks_unstored().open()).await.unwrap(), (UNSTORED, 0))
+        .await;
 }
 
 #[tokio::test]
 async fn a_caller_is_no_more_bytes_ahead_of_a_handler_than_its_credit() {
     let pit = Pit::open().await;
-    pit.sends(within(SOON, pit.client.pile_up().open()).await.unwrap()).await;
+    pit.sends(within(SOON, pit.client.pile_up().open()).await.unwrap(), STORED).await;
 }
 
 #[tokio::test]
 async fn a_caller_that_stores_nothing_is_no_more_bytes_ahead_of_a_handler_than_its_credit() {
     let pit = Pit::open().await;
-    pit.sends(within(SOON, pit.client.pile_up_unstored().open()).await.unwrap()).await;
+    pit.sends(within(SOON, pit.client.pile_up_unstored().open()).await.unwrap(), UNSTORED).await;
 }

@@ -22,7 +22,6 @@ use crate::{
     name::random_bits,
     protocol::{
         items::{
-            WINDOW_BYTES,
             reader::{Reader, Taken},
             watch::Watch,
         },
@@ -281,7 +280,7 @@ impl Unread {
 
     fn put_aside(&mut self, slot: u64, frame: Received) {
         let bytes: u64 = self.early.values().chain([&frame]).map(Received::bytes).sum();
-        if self.early.len() < EARLY && bytes <= WINDOW_BYTES {
+        if self.early.len() < EARLY && bytes <= self.reader.window_bytes() {
             self.early.insert(slot, frame);
         }
     }

@@ -23,7 +23,8 @@ use crate::{
 /// a handler those of its caller.
 ///
 /// Items come in their order, without gaps and without repeats; what is in the way of that is an error in their place,
-/// which says whether others follow. At most 16,384 items or 4 MiB, and one item more, are unread here: then the writer waits.
+/// which says whether others follow. At most 16,384 items or 8 MiB (4 MiB of a `volatile` stream), and one item more, are
+/// unread here: then the writer waits.
 /// Where a stream has several readers, it waits for the fastest, and the others read what is stored; of a `volatile` stream they
 /// may lose items. Dropping it tells the writer that this reader wants no more; a caller is not told by a handler that ends, as
 /// another attempt may follow.

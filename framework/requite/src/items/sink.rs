@@ -14,8 +14,8 @@ use crate::{
 /// handler to its caller.
 ///
 /// Items are stored, unless the stream is `volatile`, several in one message where they come faster than they are stored. A
-/// reader that is slow, away or not there yet is waited for once it has 16,384 items or 4 MiB unread, and not longer than `idle`
-/// if nothing is heard of it. Bytes travel best as `serde_bytes::ByteBuf`: to serde a
+/// reader that is slow, away or not there yet is waited for once it has 16,384 items or 8 MiB unread (4 MiB of a `volatile`
+/// stream), and not longer than `idle` if nothing is heard of it. Bytes travel best as `serde_bytes::ByteBuf`: to serde a
 /// `Vec<u8>` is a list of numbers.
 ///
 /// A handler's stream ends with the handler, whose outcome is stored behind the last item, or once the caller's process has all

@@ -154,13 +154,14 @@ impl Encoded {
         &self.bytes[Self::START..]
     }
 
-    /// The item, packed. The next one is encoded into `room`, or into as much of it as this one took.
-    pub(crate) fn pack(&mut self, room: Option<Vec<u8>>) -> Packed {
+    /// The item, packed. The next one is encoded into `room`, or into as much of it as this one took, or a frame of this
+    /// size would.
+    pub(crate) fn pack(&mut self, room: Option<Vec<u8>>, size: usize) -> Packed {
         let mut header = [0; ITEM_OVERHEAD];
         let mut rest = &mut header[..];
         write_len(&mut rest, self.item());
         let len = ITEM_OVERHEAD - rest.len();
-        let room = room.unwrap_or_else(|| Vec::with_capacity(self.bytes.len()));
+        let room = room.unwrap_or_else(|| Vec::with_capacity(self.bytes.len().max(OVERHEAD + size)));
         let mut bytes = std::mem::replace(&mut self.bytes, room);
         let start = Self::START - len;
         bytes[start..Self::START].copy_from_slice(&header[..len]);
@@ -284,7 +285,7 @@ mod tests {
             assert_eq!(packed.seal(&frame), bytes);
             let mut own = Encoded::default();
             own.anew().extend_from_slice(items[0]);
-            let mut packed = own.pack(None);
+            let mut packed = own.pack(None, 0);
             packed.push(items[1]);
             assert_eq!(packed.seal(&frame), bytes);
             assert_eq!(asking(&silent.encode().into()), bytes);

@@ -13,7 +13,7 @@ use requite_test::NatsServer;
 pub(crate) use stored::Stored;
 pub(crate) use volatile::Volatile;
 
-/// Bytes for which the receiver of items makes room, and its items: Requite's window.
+/// Bytes for which the receiver of items that are not stored makes room, and its items: Requite's window.
 const WINDOW_BYTES: u64 = 4 << 20;
 const WINDOW_ITEMS: u64 = 16 * 1024;
 

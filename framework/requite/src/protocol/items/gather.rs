@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::{FRAME_BYTES, FRAME_ITEMS, UNSTORED_FRAME_BYTES, WINDOW_BYTES, WINDOW_ITEMS};
+use super::{
+    FRAME_BYTES, FRAME_ITEMS, UNSTORED_FRAME_BYTES, UNSTORED_WINDOW_BYTES, WINDOW_BYTES, WINDOW_ITEMS,
+};
 use crate::{
     codec::ContentType,
     wire::{
@@ -128,7 +130,9 @@ impl Gather {
 
     /// The same of a stream that is not stored.
     pub(super) fn unstored(epoch: u32) -> Self {
-        Self { most: UNSTORED_FRAME_BYTES, room: FRAME_BYTES, ..Self::new(epoch) }
+        let stored = Self::new(epoch);
+        let credit = Credit { bytes: stored.credit.bytes.min(UNSTORED_WINDOW_BYTES), ..stored.credit };
+        Self { most: UNSTORED_FRAME_BYTES, room: FRAME_BYTES, credit, ..stored }
     }
 
     /// Where messages may not be larger than this, frames are not either.
@@ -171,11 +175,12 @@ impl Gather {
     pub(super) fn put_own(&mut self, item: &mut Encoded) {
         let (len, most) = (item.item().len(), item.item().len() + ITEM_OVERHEAD);
         let fits = self.open.as_ref().is_some_and(|open| open.size() + most <= self.most);
-        if fits || len * 2 < self.most {
+        // Of small ones, the room that they bring with them would be a waste.
+        if fits || len * 4 < self.most {
             return self.put(item.item());
         }
         self.full.extend(self.open.take());
-        let packed = item.pack(self.spare.pop());
+        let packed = item.pack(self.spare.pop(), self.last_size);
         self.size += packed.size();
         self.open = Some(packed);
         self.took(len);

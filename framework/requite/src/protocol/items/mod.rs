@@ -25,7 +25,10 @@ pub(crate) mod writer;
 /// What a reader may have unread, and what a first writer may send before it has heard from its reader. In tests it is less
 /// than the streams of the simulation, so that those wait for credit.
 pub(crate) const WINDOW_ITEMS: u64 = if cfg!(test) { 16 } else { 16 * 1024 };
-pub(crate) const WINDOW_BYTES: u64 = 4 << 20;
+pub(crate) const WINDOW_BYTES: u64 = 8 << 20;
+/// The same where nothing is stored. Its writer keeps all of that in memory, which is slower the less of it stays in the
+/// cache; a log is slower the less is on its way to it (`cargo bench --bench streams` shows both).
+pub(crate) const UNSTORED_WINDOW_BYTES: u64 = 4 << 20;
 /// A frame is not filled any further above this. Of a frame of this size less than 1 % is headers, and several of them
 /// may be unread. It is a little above 256 KiB, so that items of 128 KiB go by twos, with what encodes them: alone, each
 /// of them waits for an answer of the server (`cargo bench --bench streams` shows the difference).
@@ -36,7 +39,7 @@ pub(crate) const UNSTORED_FRAME_BYTES: usize = 17 << 10;
 pub(crate) const FRAME_ITEMS: usize = 4 * 1024;
 /// How many frames are on their way to the log at once, if they are full. Half a window: the reader's credit comes back
 /// meanwhile. Tests have fewer: the model sees every order in which they can arrive.
-pub(crate) const FLIGHT: usize = if cfg!(test) { 4 } else { 8 };
+pub(crate) const FLIGHT: usize = if cfg!(test) { 4 } else { 16 };
 /// How long a log that takes nothing, or is not there, is put up with.
 pub(crate) const REFUSED_FOR: Duration = Duration::from_secs(15);
 /// A reader says this often that it is there.

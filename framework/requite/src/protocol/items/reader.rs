@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    FLIGHT, REPEATED_EVERY, SAID_EVERY, WINDOW_BYTES, WINDOW_ITEMS,
+    FLIGHT, REPEATED_EVERY, SAID_EVERY, UNSTORED_WINDOW_BYTES, WINDOW_BYTES, WINDOW_ITEMS,
     slot::{Head, Slot},
 };
 use crate::{
@@ -137,7 +137,12 @@ impl Reader {
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.unread_items < WINDOW_ITEMS && self.unread_bytes < WINDOW_BYTES
+        self.unread_items < WINDOW_ITEMS && self.unread_bytes < self.window_bytes()
+    }
+
+    /// The most that may be unread.
+    pub(crate) fn window_bytes(&self) -> u64 {
+        if self.is_stored { WINDOW_BYTES } else { UNSTORED_WINDOW_BYTES }
     }
 
     /// Whether something is known to be there that has not been taken in.
@@ -280,7 +285,7 @@ impl Reader {
             epoch: self.epoch,
             writer: self.writer,
             items: self.last + WINDOW_ITEMS.saturating_sub(self.unread_items),
-            bytes: self.bytes + WINDOW_BYTES.saturating_sub(self.unread_bytes),
+            bytes: self.bytes + self.window_bytes().saturating_sub(self.unread_bytes),
             left: self.left,
             slot: self.slot,
             misses: false,
@@ -293,7 +298,7 @@ impl Reader {
             credit.epoch != said.epoch
                 || credit.left != said.left
                 || credit.items >= said.items + WINDOW_ITEMS / 4
-                || credit.bytes >= said.bytes + WINDOW_BYTES / 4
+                || credit.bytes >= said.bytes + self.window_bytes() / 4
         })
     }
 
