@@ -84,7 +84,8 @@ fn measure(options: &Options) -> Result<()> {
     report::print_head();
     for &way in &options.ways {
         for &size in options.sizes.as_deref().unwrap_or(way.sizes()) {
-            let mut rounds = options.paths.iter().map(|&path| (path, Vec::new())).collect::<Vec<_>>();
+            let paths = options.paths.iter().filter(|path| path.has(way, size));
+            let mut rounds = paths.map(|&path| (path, Vec::new())).collect::<Vec<_>>();
             for _ in 0..options.rounds {
                 for (path, measured) in &mut rounds {
                     // As many as the first round found right, so that rounds can be compared.

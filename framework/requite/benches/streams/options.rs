@@ -11,7 +11,7 @@ cargo bench --bench streams -- [options]
   --seconds N       about how long each measurement takes (1)
   --rounds N        interleaved rounds, whose median is shown (5)
   --only NAME       one way: stored, volatile, stored-up, volatile-up
-  --path NAME       one path: by-hand, requite
+  --path NAME       one path: by-hand, narrow (by hand with 4 MiB on their way), requite
   --size A,B        bytes of an item (16,128,1024,16384,131072; upwards 128,16384)
   --items N         instead: so many items, once";
 

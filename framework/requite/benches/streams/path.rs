@@ -49,24 +49,34 @@ impl Way {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Path {
     ByHand,
+    /// The same with no more bytes on their way to be stored than Requite has.
+    ByHandNarrow,
     Requite,
 }
 
 impl Path {
-    pub(crate) const ALL: [Self; 2] = [Self::ByHand, Self::Requite];
+    pub(crate) const ALL: [Self; 3] = [Self::ByHand, Self::ByHandNarrow, Self::Requite];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::ByHand => "by-hand",
+            Self::ByHandNarrow => "narrow",
             Self::Requite => "requite",
         }
+    }
+
+    /// Whether it differs from the others with items of this size.
+    pub(crate) fn has(self, way: Way, size: usize) -> bool {
+        self != Self::ByHandNarrow || (way.is_stored() && by_hand::Stored::is_narrower(size))
     }
 
     pub(crate) async fn set_up(self, way: Way, server: &NatsServer) -> Result<Mover> {
         Ok(match self {
             Self::Requite => Mover::Requite(Requite::set_up(way, server).await?),
-            Self::ByHand if way.is_stored() => Mover::Stored(by_hand::Stored::set_up(server).await?),
-            Self::ByHand => Mover::Volatile(by_hand::Volatile::set_up(server).await?),
+            Self::ByHand | Self::ByHandNarrow if way.is_stored() => {
+                Mover::Stored(by_hand::Stored::set_up(server, self == Self::ByHandNarrow).await?)
+            }
+            Self::ByHand | Self::ByHandNarrow => Mover::Volatile(by_hand::Volatile::set_up(server).await?),
         })
     }
 }

@@ -16,6 +16,8 @@ use crate::path::{check, decode, encode, item};
 
 /// Acks that may be outstanding.
 const IN_FLIGHT: u64 = 256;
+/// Bytes of items that may be, if that is less: what Requite has on its way.
+const NARROW: u64 = 4 << 20;
 
 const STREAM: &str = "hand";
 const ITEMS: &str = "hand.items";
@@ -25,11 +27,18 @@ const DELIVERIES: &str = "_INBOX.hand.deliveries";
 pub(crate) struct Stored {
     writer: Client,
     reader: Client,
+    is_narrow: bool,
 }
 
 impl Stored {
-    pub(crate) async fn set_up(server: &NatsServer) -> Result<Self> {
-        Ok(Self { writer: connect(server, "writer").await?, reader: connect(server, "reader").await? })
+    pub(crate) async fn set_up(server: &NatsServer, is_narrow: bool) -> Result<Self> {
+        let [writer, reader] = [connect(server, "writer").await?, connect(server, "reader").await?];
+        Ok(Self { writer, reader, is_narrow })
+    }
+
+    /// Whether fewer acks are outstanding where their bytes count.
+    pub(crate) fn is_narrower(size: usize) -> bool {
+        narrow(size) < IN_FLIGHT
     }
 
     pub(crate) async fn run(&mut self, items: u64, size: usize) -> Result<Duration> {
@@ -38,7 +47,8 @@ impl Stored {
         self.create().await?;
         let began = Instant::now();
         let reading = tokio::spawn(read(self.reader.clone(), deliveries, items, size));
-        write(&self.writer, acks, items, size).await?;
+        let in_flight = if self.is_narrow { narrow(size) } else { IN_FLIGHT };
+        write(&self.writer, (acks, in_flight), items, size).await?;
         reading.await??;
         let took = began.elapsed();
         ask(&self.writer, format!("$JS.API.STREAM.DELETE.{STREAM}"), &json!({})).await?;
@@ -73,8 +83,17 @@ impl Stored {
     }
 }
 
-async fn write(writer: &Client, mut acks: Subscriber, items: u64, size: usize) -> Result<()> {
-    let mut window = Window::new(IN_FLIGHT);
+fn narrow(size: usize) -> u64 {
+    IN_FLIGHT.min(NARROW / size as u64).max(1)
+}
+
+async fn write(
+    writer: &Client,
+    (mut acks, in_flight): (Subscriber, u64),
+    items: u64,
+    size: usize,
+) -> Result<()> {
+    let mut window = Window::new(in_flight);
     for number in 1..=items {
         while !window.has_room(number) {
             window.move_to(stored_to(&acks.next().await.context("closed")?)?);

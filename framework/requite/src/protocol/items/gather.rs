@@ -175,7 +175,7 @@ impl Gather {
     pub(super) fn put_own(&mut self, item: &mut Encoded) {
         let (len, most) = (item.item().len(), item.item().len() + ITEM_OVERHEAD);
         let fits = self.open.as_ref().is_some_and(|open| open.size() + most <= self.most);
-        // Of small ones, the room that they bring with them would be a waste.
+        // A small one is cheaper to copy than to give a room of its own for.
         if fits || len * 4 < self.most {
             return self.put(item.item());
         }

@@ -26,8 +26,8 @@ pub(crate) mod writer;
 /// than the streams of the simulation, so that those wait for credit.
 pub(crate) const WINDOW_ITEMS: u64 = if cfg!(test) { 16 } else { 16 * 1024 };
 pub(crate) const WINDOW_BYTES: u64 = 8 << 20;
-/// The same where nothing is stored. Its writer keeps all of that in memory, which is slower the less of it stays in the
-/// cache; a log is slower the less is on its way to it (`cargo bench --bench streams` shows both).
+/// The same where nothing is stored: its writer keeps all of that in memory, and twice as much made nothing faster. A log is
+/// slower the less is on its way to it (`cargo bench --bench streams -- --only stored --size 131072` has both by hand).
 pub(crate) const UNSTORED_WINDOW_BYTES: u64 = 4 << 20;
 /// A frame is not filled any further above this. Of a frame of this size less than 1 % is headers, and several of them
 /// may be unread. It is a little above 256 KiB, so that items of 128 KiB go by twos, with what encodes them: alone, each

@@ -15,7 +15,7 @@ use crate::{
     protocol::time::Moment,
     wire::{
         credit::Credit,
-        frame::{End, Frame},
+        frame::{Encoded, End, Frame},
         position::Position,
     },
 };
@@ -258,6 +258,26 @@ fn items_of_a_power_of_two_fill_a_frame_with_what_encodes_them() {
         let Action::Write(first) = writer.next(Moment(1)) else { panic!() };
         assert_eq!(first.count * size as u64, 256 << 10);
     }
+}
+
+#[test]
+fn the_first_item_of_a_frame_lies_where_it_was_encoded() {
+    let (mut writer, mut own, mut began) = (Writer::new(1, [1; 16]), Encoded::default(), Vec::new());
+    let (large, mut frames) = ([7; 128 << 10], Vec::new());
+    // A frame takes two, and room for as much is there once the first is known.
+    for slot in 1..=3 {
+        for number in 1..=2 {
+            own.anew().extend_from_slice(&large);
+            if number == 1 {
+                began.push(own.item().as_ptr());
+            }
+            assert_eq!(writer.offer(&mut own), Ok(true));
+        }
+        frames.push(write(&mut writer));
+        assert_eq!(frames[slot - 1].count, 2);
+        assert_eq!(stored(&mut writer, slot as u64), Action::Wait);
+    }
+    assert!(frames[2].payload.as_ptr_range().contains(&began[2]));
 }
 
 /// Frames of one item each.
